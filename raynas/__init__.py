@@ -1,0 +1,81 @@
+"""Predictor-based and differentiable neural architecture search on Ray."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from raynas.api import SearchResult, resume, search, status
+    from raynas.config import SearchConfig
+    from raynas.errors import RaynasError, UsageError
+    from raynas.loading import load
+    from raynas.scheduling.budget import Budget, largest_pool, nosh_cost
+    from raynas.scheduling.full import FullPolicy
+    from raynas.scheduling.nosh import NoshPolicy
+    from raynas.scheduling.policy import Job, Outcome, SchedulingPolicy
+    from raynas.scheduling.pool import Pool, PoolSnapshot
+    from raynas.setup import Parts
+    from raynas.spaces.architecture import Architecture
+    from raynas.spaces.nasbench201 import NasBench201
+    from raynas.spaces.space import SearchSpace
+
+# Where each public name lives. Nothing is imported before it is used: torch and ray are heavy.
+_HOMES = {
+    "Architecture": "raynas.spaces.architecture",
+    "Budget": "raynas.scheduling.budget",
+    "FullPolicy": "raynas.scheduling.full",
+    "Job": "raynas.scheduling.policy",
+    "NasBench201": "raynas.spaces.nasbench201",
+    "NoshPolicy": "raynas.scheduling.nosh",
+    "Outcome": "raynas.scheduling.policy",
+    "Parts": "raynas.setup",
+    "Pool": "raynas.scheduling.pool",
+    "PoolSnapshot": "raynas.scheduling.pool",
+    "RaynasError": "raynas.errors",
+    "SchedulingPolicy": "raynas.scheduling.policy",
+    "SearchConfig": "raynas.config",
+    "SearchResult": "raynas.api",
+    "SearchSpace": "raynas.spaces.space",
+    "UsageError": "raynas.errors",
+    "largest_pool": "raynas.scheduling.budget",
+    "load": "raynas.loading",
+    "nosh_cost": "raynas.scheduling.budget",
+    "resume": "raynas.api",
+    "search": "raynas.api",
+    "status": "raynas.api",
+}
+
+__all__ = [
+    "Architecture",
+    "Budget",
+    "FullPolicy",
+    "Job",
+    "NasBench201",
+    "NoshPolicy",
+    "Outcome",
+    "Parts",
+    "Pool",
+    "PoolSnapshot",
+    "RaynasError",
+    "SchedulingPolicy",
+    "SearchConfig",
+    "SearchResult",
+    "SearchSpace",
+    "UsageError",
+    "largest_pool",
+    "load",
+    "nosh_cost",
+    "resume",
+    "search",
+    "status",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'raynas' has no attribute {name!r}")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "errors", "testing"]

@@ -1,0 +1,40 @@
+"""What the commands share: exit codes, and errors as one line."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from raynas.errors import RaynasError, UsageError
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 3
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn raynas' errors into a message on stderr and an exit code."""
+    try:
+        yield
+    except UsageError as error:
+        print(f"raynas: {error}", file=sys.stderr)
+        raise typer.Exit(USAGE) from None
+    except RaynasError as error:
+        print(f"raynas: the run stopped: {error}", file=sys.stderr)
+        raise typer.Exit(FAILED) from None
+    except KeyboardInterrupt:
+        print("raynas: interrupted", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def percent(accuracy: float | None) -> str:
+    """Return an accuracy as people read it."""
+    return "-" if accuracy is None or accuracy != accuracy else f"{100 * accuracy:.2f} %"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as ``1h02m``, ``3m07s`` or ``12s``."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 60}m{whole % 60:02d}s" if whole >= 60 else f"{whole}s"

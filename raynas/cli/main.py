@@ -1,0 +1,22 @@
+"""The commands of ``raynas``."""
+
+import typer
+
+from raynas.cli import search, status
+
+app = typer.Typer(
+    name="raynas",
+    help="Neural architecture search on Ray: find the best network a training budget can buy.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("search")(search.search)
+app.command("resume")(search.resume)
+app.command("status")(status.status)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

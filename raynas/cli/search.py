@@ -1,0 +1,137 @@
+"""``raynas search`` and ``raynas resume``."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from raynas.cli.common import DONE, INTERRUPTED, duration, exit_codes, percent
+
+if TYPE_CHECKING:
+    from raynas.api import SearchResult
+    from raynas.cli.progress import Progress
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Workers = Annotated[
+    int | None, typer.Option(help="Networks trained side by side (default: as many as fit).")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="A running Ray cluster ('auto' finds it); default: RAY_ADDRESS, or local."),
+]
+
+
+def search(
+    config: Annotated[Path | None, typer.Argument(help="A YAML config.")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="nasbench201, or module:Class of your own.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="digits, npz:PATH, imagefolder:PATH or torchvision:NAME."),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="What the run may spend: 300 (epochs), 90m, 6h or 12gpuh."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Every draw of the run derives from it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder (default: a new one below runs/).")
+    ] = None,
+    workers: Workers = None,
+    preset: Annotated[str | None, typer.Option(help="A named set of defaults.")] = None,
+    address: Address = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other key: --set policy.per_round=5 (repeatable)."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Search for an architecture: train candidates under the NOSH pyramid until the budget ends.
+
+    Losers are paused, never discarded; a ranking predictor proposes the next candidates.
+    """
+    with exit_codes():
+        from raynas import api
+
+        flags = {"space": space, "data": data, "budget": budget, "seed": seed, "workers": workers}
+        overrides = {key: value for key, value in flags.items() if value is not None}
+        progress = _progress(as_json)
+        with progress:
+            result = api.search(
+                config=config,
+                preset=preset,
+                overrides=overrides,
+                assignments=tuple(set_ or ()),
+                out=out,
+                address=address,
+                listener=progress,
+            )
+        _finish(result, as_json)
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(help="The run folder of an interrupted search.")],
+    workers: Workers = None,
+    address: Address = None,
+    trust_code: Annotated[
+        bool, typer.Option(help="Import the code outside raynas that the run's config names.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Carry on an interrupted search, to the same budget; nothing trained is trained again."""
+    with exit_codes():
+        from raynas import api
+
+        progress = _progress(as_json)
+        with progress:
+            result = api.resume(
+                run,
+                workers=workers,
+                address=address,
+                trust_code=trust_code,
+                listener=progress,
+            )
+        _finish(result, as_json)
+
+
+def _progress(as_json: bool) -> "Progress":
+    from rich.console import Console
+
+    from raynas.cli.progress import Lines, LiveTable, Silent
+
+    if as_json:
+        return Silent()
+    console = Console()
+    return LiveTable(console) if console.is_terminal else Lines()
+
+
+def _finish(result: "SearchResult", as_json: bool) -> None:
+    print(json.dumps(result.summary(), indent=2) if as_json else "\n".join(words(result)))
+    for notice in result.notices:
+        print(f"raynas: {notice}", file=sys.stderr)
+    raise typer.Exit(DONE if result.finished else INTERRUPTED)
+
+
+def words(result: "SearchResult") -> list[str]:
+    """Return what a person wants to know at the end."""
+    facts: dict[str, Any] = result.summary()
+    lines = []
+    if result.architecture is not None:
+        lines += [
+            f"best architecture    {result.architecture.text}",
+            f"validation accuracy  {percent(result.accuracy)} after {facts['epochs']} epochs",
+        ]
+    lines += [
+        f"trained              {facts['num_trained']} networks, {facts['spent_epochs']} epochs, "
+        f"{duration(facts['elapsed_s'])}",
+        f"reached each level   {' > '.join(map(str, facts['reached']))}"
+        + (f", {facts['num_failed']} failed" if facts["num_failed"] else ""),
+    ]
+    if result.folder is not None:
+        lines.append(f"run folder           {result.folder}")
+        if not result.finished:
+            lines.append(f"interrupted: carry on with `raynas resume {result.folder}`")
+    return lines

@@ -1,0 +1,276 @@
+"""What a search is: one YAML file (or dict, or flags) read into a frozen, checked model.
+
+Every section that names something pluggable is a `Choice`: a name (ours, or ``module:Class``) and
+that thing's own options, checked against its signature. Unknown keys are errors with the nearest
+allowed name.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from raynas.errors import ConfigError, nearest
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A part of a config: frozen, and closed to keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Choice(BaseModel):
+    """Something named, with options of its own; ``digits`` is short for ``{name: digits}``."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options beside the name."""
+        return dict(self.model_extra or {})
+
+
+class Level0Config(Section):
+    """Zero-cost proxies that choose among proposals before anything is trained (§6.4)."""
+
+    mode: Literal["off", "init_only", "full"] = "full"
+    proxies: tuple[str, ...] = ("synflow", "jacob_cov", "snip")
+    fraction: float = Field(0.5, gt=0, le=1)
+    aggregate: Literal["borda", "vote"] = "borda"
+    batch_size: int = Field(64, ge=2)
+
+
+class ResourcesConfig(Section):
+    """What one trial holds while it trains."""
+
+    cpus: float = Field(1.0, ge=0)
+    gpus: float = Field(0.0, ge=0)
+
+
+class SearchConfig(Section):
+    """All there is to know about a search before it starts.
+
+    Attributes:
+        space: What can be built: ``nasbench201`` or ``module:Class``, with its options.
+        data: What it is trained on: ``digits``, ``npz:PATH``, ``imagefolder:PATH``,
+            ``torchvision:NAME``, with options of `raynas.training.data.load_data`.
+        budget: Total of the run: ``300`` (epochs), ``90m``, ``6h`` or ``12gpuh``.
+        levels: Epochs of each level, increasing; the last is the full length.
+        policy: Who is trained how far.
+        proposer: Which architectures next.
+        level0: Zero-cost proxies.
+        training: How a network is trained (`raynas.training.loop.TrainingConfig`).
+        resources: What each trial holds.
+        workers: Trials side by side (None: as many as fit).
+        seed: Every draw of the run derives from it.
+    """
+
+    space: Choice = Choice(name="nasbench201", channels=8, cells_per_stage=1)
+    data: Choice = Choice(name="digits")
+    budget: str = "120"
+    levels: tuple[int, ...] = (1, 2, 4, 8)
+    policy: Choice = Choice(name="nosh")
+    proposer: Choice = Choice(name="ranking")
+    level0: Level0Config = Level0Config()
+    training: dict[str, Any] = Field(default_factory=dict)
+    resources: ResourcesConfig = ResourcesConfig()
+    workers: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _budget_as_text(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and isinstance(value.get("budget"), int | float):
+            return {**value, "budget": str(value["budget"])}
+        return value
+
+
+# Schedules of §6.3. The papers do not print theirs; these are calibrated to the published totals.
+PRESETS: dict[str, dict[str, Any]] = {
+    "laptop": {},
+    "nasbench201-calibrated": {
+        "space": {"name": "nasbench201", "channels": 16, "cells_per_stage": 5},
+        "levels": [12, 50, 100, 200],
+        "budget": "5550",
+        "policy": {"name": "nosh", "promote_fraction": 0.5, "per_round": 10},
+    },
+    "nasbench201-short-calibrated": {
+        "space": {"name": "nasbench201", "channels": 16, "cells_per_stage": 5},
+        "levels": [1, 2, 4, 12],
+        "budget": "296",
+        "policy": {"name": "nosh", "promote_fraction": 0.5, "per_round": 10},
+    },
+}
+
+
+def load_search_config(
+    source: Path | Mapping[str, Any] | None = None,
+    *,
+    preset: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    assignments: tuple[str, ...] = (),
+) -> SearchConfig:
+    """Merge preset, file (or mapping), overrides and ``key.sub=value`` assignments, in that order.
+
+    A section given as a bare name keeps no options of an earlier layer that named something else.
+
+    Raises:
+        ConfigError: unreadable YAML, an unknown key or preset, a value out of range.
+    """
+    merged: dict[str, Any] = {}
+    if preset is not None:
+        if preset not in PRESETS:
+            raise ConfigError(
+                f"preset: unknown {preset!r}{nearest(preset, PRESETS)} "
+                f"(allowed: {', '.join(sorted(PRESETS))})"
+            )
+        merged = _merge(merged, PRESETS[preset])
+    if isinstance(source, Path):
+        source = read_yaml(source)
+    merged = _merge(merged, source or {})
+    merged = _merge(merged, overrides or {})
+    for assignment in assignments:
+        merged = _merge(merged, _assignment(assignment))
+    return validate(SearchConfig, _merge(_defaults(), merged))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping (safe loader); raises `ConfigError` in one line."""
+    try:
+        value = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the config: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        words = " ".join(str(error).split())
+        raise ConfigError(f"{path}: not valid YAML: {words}") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: a config is a mapping of keys, not a {type(value).__name__}")
+    return value
+
+
+def validate(model: type[_Model], value: Mapping[str, Any], where: str = "") -> _Model:
+    """Build `model`; its first complaint becomes one `ConfigError` that names the key."""
+    try:
+        return model.model_validate(dict(value))
+    except ValidationError as error:
+        raise ConfigError(where + _first_complaint(model, error)) from None
+
+
+def construct(
+    kind: str, target: Callable[..., Any], options: Mapping[str, Any], *given: Any, **named: Any
+) -> Any:
+    """Call `target` with a user's options, checked against its signature first.
+
+    `given` and `named` are what raynas itself passes. A `named` value is left out if the target
+    does not take it.
+
+    Raises:
+        ConfigError: an option it does not take, with the nearest it does; or a missing one.
+    """
+    parameters = inspect.signature(target).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    named = {k: v for k, v in named.items() if open_ended or k in parameters}
+    positional = list(parameters)[: len(given)]
+    allowed = [
+        name
+        for name, parameter in parameters.items()
+        if name not in positional
+        and name not in named
+        and parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    for option in options:
+        if option not in allowed and not open_ended:
+            raise ConfigError(
+                f"{kind}.{option}: unknown option{nearest(option, allowed)} "
+                f"(allowed: {', '.join(allowed) or 'none'})"
+            )
+    missing = [
+        name
+        for name in allowed
+        if parameters[name].default is inspect.Parameter.empty
+        and name not in options
+        and parameters[name].kind is not inspect.Parameter.VAR_POSITIONAL
+    ]
+    if missing:
+        raise ConfigError(f"{kind}.{missing[0]}: must be given")
+    try:
+        return target(*given, **named, **options)
+    except TypeError as error:
+        raise ConfigError(f"{kind}: {' '.join(str(error).split())}") from error
+
+
+def _defaults() -> dict[str, Any]:
+    return SearchConfig().model_dump(mode="json")
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(old, Mapping) and "name" in old and isinstance(value, str):
+            value = {"name": value}
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            renamed = "name" in value and "name" in old and value["name"] != old["name"]
+            merged[key] = dict(value) if renamed else _merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _assignment(text: str) -> dict[str, Any]:
+    path, separator, raw = text.partition("=")
+    keys = path.strip().split(".")
+    if not separator or not all(keys):
+        raise ConfigError(f"--set {text!r}: write it as key.sub=value")
+    try:
+        value: Any = yaml.safe_load(raw)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {path}: {raw!r} is not a YAML value") from None
+    for key in reversed(keys):
+        value = {key: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def _first_complaint(model: type[BaseModel], error: ValidationError) -> str:
+    complaint = error.errors()[0]
+    path = [str(part) for part in complaint["loc"]]
+    key = ".".join(path) or "config"
+    if complaint["type"] == "extra_forbidden":
+        allowed = list(_fields_at(model, path[:-1]))
+        hint = nearest(path[-1], allowed)
+        return f"{key}: unknown key{hint} (allowed: {', '.join(allowed)})"
+    message = complaint["msg"].removeprefix("Value error, ")
+    value = complaint.get("input")
+    shown = "" if isinstance(value, Mapping) or complaint["type"] == "missing" else f" {value!r}"
+    return f"{key}:{shown} {message[0].lower()}{message[1:]}"
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> Mapping[str, Any]:
+    for part in path:
+        field = model.model_fields.get(part)
+        if field is None:
+            return {}
+        inner = [
+            t
+            for t in (field.annotation, *get_args(field.annotation))
+            if isinstance(t, type) and issubclass(t, BaseModel)
+        ]
+        if not inner:
+            return {}
+        model = inner[0]
+    return model.model_fields

@@ -1,0 +1,203 @@
+"""Between a search and Tune: which Tune trial is which candidate, and what to hand out next.
+
+Tune asks in two places: its searcher for new trials, its scheduler for paused ones. Both ask here,
+so a job is committed once, in the order the policy gave it. All of Ray's view of a run is in this
+object; all of the run's truth is in the `Search`.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune.experiment import Trial as TuneTrial
+
+from raynas.engine.newcomers import Newcomers
+from raynas.engine.trainable import TrialConfig
+from raynas.errors import RaynasError, WorkerError
+from raynas.scheduling.policy import Job
+from raynas.scheduling.search import Decision, Search
+
+_IDLE_WAIT_S = 0.2
+"""How long to wait for the proposer when nothing else is going on (Tune's loop would spin)."""
+
+
+class Dispatcher:
+    """Hands jobs to Tune and its reports to the search.
+
+    Args:
+        search: The search.
+        newcomers: Answers its requests.
+        capacity: Returns how many trials may run side by side now.
+        report_epochs: Epochs at which the objective can report (None: every epoch).
+        notify: Called after anything changed (views, progress display).
+        resume_paused: Whether paused Tune trials are handed out here; False where a user's own
+            Tune scheduler does it.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        newcomers: Newcomers,
+        capacity: Callable[[], int],
+        *,
+        report_epochs: list[int] | None = None,
+        notify: Callable[[], None] = lambda: None,
+        resume_paused: bool = True,
+    ) -> None:
+        self.search = search
+        self.error: RaynasError | None = None
+        """Why the run must stop, if it must."""
+        self.notices: list[str] = []
+        """What workers had to say that is no error (a checkpoint that could not be read)."""
+        self._newcomers = newcomers
+        self._capacity = capacity
+        self._report_epochs = report_epochs
+        self._notify = notify
+        self._resume_paused = resume_paused
+        self._started_at = time.monotonic() - search.pool.elapsed_s
+        self._trials: dict[int, TuneTrial] = {}
+        self._candidates: dict[str, int] = {}
+        self._new: deque[Job] = deque()
+        self._paused: deque[Job] = deque()
+        self._deaths_in_a_row = 0
+
+    # -- handing out ---------------------------------------------------------------------------
+
+    def advance(self) -> None:
+        """Take in proposals and commit the jobs the search offers for free workers."""
+        if self.error is not None:
+            return
+        self._tick()
+        idle = self.search.pool.num_running == 0
+        try:
+            self._newcomers.poll(wait_s=_IDLE_WAIT_S if idle else 0.0)
+        except RaynasError as error:
+            self.error = error
+            return
+        free = self._capacity() - self.search.pool.num_running
+        if not self._resume_paused:  # what a user's scheduler has paused is not ours to resume
+            free += len(self.search.pool.owed)
+        for job in self.search.next_jobs(free):
+            if job.candidate_id not in self._trials:
+                self.search.start(job)
+                self._new.append(job)
+            elif self._resume_paused:
+                self.search.start(job)
+                self._paused.append(job)
+
+    def next_config(self, trial_id: str) -> TrialConfig | None:
+        """Return what a new Tune trial is to do, or None if there is nothing new now."""
+        self.advance()
+        if not self._new:
+            return None
+        job = self._new.popleft()
+        candidate = self.search.pool[job.candidate_id]
+        self._candidates[trial_id] = candidate.id
+        return TrialConfig(
+            candidate_id=candidate.id,
+            space=self.search.space.name,
+            text=candidate.text,
+            seed=self.search.trial_seed(candidate),
+            from_epoch=candidate.epochs,
+            report_epochs=self._report_epochs,
+        )
+
+    def next_paused(self) -> TuneTrial | None:
+        """Return the paused Tune trial to resume now; Tune makes it PENDING at once."""
+        self.advance()
+        if not self._paused:
+            return None
+        trial = self._trials[self._paused.popleft().candidate_id]
+        self._tell_epoch(trial)
+        return trial
+
+    @property
+    def finished(self) -> bool:
+        """Whether Tune should end: the search is over, or cannot go on."""
+        if self.error is not None:
+            return True
+        if self._new or self._paused or self._newcomers.busy:
+            return False
+        if self._resume_paused:
+            return self.search.finished
+        return self.search.finished_but_for_owed
+
+    # -- hearing -------------------------------------------------------------------------------
+
+    def added(self, trial: TuneTrial) -> None:
+        """Hear that Tune made a trial of a config handed out here."""
+        self._trials[self._candidates[trial.trial_id]] = trial
+
+    def resumed(self, trial: TuneTrial) -> None:
+        """Hear that a user's scheduler resumes a trial it had paused."""
+        candidate = self.search.pool[self.candidate_id(trial)]
+        assert candidate.target is not None
+        self.search.start(Job(candidate.id, candidate.text, candidate.epochs, candidate.target))
+        self._tell_epoch(trial)
+
+    def reported(self, trial: TuneTrial, result: dict[str, Any]) -> Decision:
+        """Hear a result and say what becomes of the trial."""
+        self._tick()
+        candidate_id = self.candidate_id(trial)
+        if "broken" in result:
+            self.error = WorkerError(f"a worker cannot work:\n{result['broken']}")
+            return Decision.STOP
+        self._deaths_in_a_row = 0
+        if "notice" in result:
+            self.notices.append(result["notice"])
+        if "failed" in result:
+            decision = self.search.fail(candidate_id, result["failed"])
+        else:
+            prefix = "metrics/"
+            metrics = {k[len(prefix) :]: v for k, v in result.items() if k.startswith(prefix)}
+            decision = self.search.report(candidate_id, result["epoch"], metrics, result["train_s"])
+        if self.search.abort is not None:
+            self.error = self.search.abort
+        if decision is Decision.STOP:
+            self._trials.pop(candidate_id, None)
+        self._notify()
+        return decision
+
+    def died(self, trial: TuneTrial, *, final: bool) -> None:
+        """Hear that a trial's worker died; Tune starts it again unless `final`.
+
+        Deaths in a row, with no report from anyone in between, are nobody's architecture's fault.
+        """
+        self._tick()
+        self._deaths_in_a_row += 1
+        reason = _reason(trial)
+        if self._deaths_in_a_row >= max(4, 2 * self._capacity()):
+            self.error = WorkerError(
+                f"{self._deaths_in_a_row} workers in a row died or did not start; the last:\n"
+                f"{reason}"
+            )
+        elif final:
+            candidate_id = self.candidate_id(trial)
+            self.search.fail(candidate_id, f"its worker died too often: {reason}")
+            self.error = self.error or self.search.abort
+            self._trials.pop(candidate_id, None)
+        else:
+            self._tell_epoch(trial)
+        self._notify()
+
+    def ended(self, trial: TuneTrial) -> None:
+        """Hear that a user's scheduler ended a trial it had paused."""
+        candidate = self.search.pool[self.candidate_id(trial)]
+        if candidate.target is not None:
+            self.search.interrupt(candidate.id, owed=False)
+
+    def candidate_id(self, trial: TuneTrial) -> int:
+        """Return which candidate a Tune trial is."""
+        return self._candidates[trial.trial_id]
+
+    def _tell_epoch(self, trial: TuneTrial) -> None:
+        trial.config["from_epoch"] = self.search.pool[self.candidate_id(trial)].epochs
+
+    def _tick(self) -> None:
+        self.search.pool.elapsed_s = time.monotonic() - self._started_at
+
+
+def _reason(trial: TuneTrial) -> str:
+    error = trial.get_error()
+    return str(error) if error is not None else "no reason known"

@@ -1,0 +1,64 @@
+"""The exceptions raynas raises on purpose.
+
+::
+
+    RaynasError
+    ├── UsageError                    a user can mend it: exit code 2, one line
+    │   ├── ConfigError               a key or value of a config or flag
+    │   ├── SpaceError                a space cannot do what was asked
+    │   │   └── InvalidArchitectureError   a text is not an architecture of the space
+    │   ├── DataError                 a data set is missing, malformed or out of range
+    │   └── RunFolderError            a folder holds no run, or another one
+    ├── TrialError                    one architecture's training failed (recorded; search goes on)
+    ├── WorkerError                   no worker can work: the run stops, with the traceback
+    └── CheckpointError              a checkpoint cannot be read back
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class RaynasError(Exception):
+    """Root of every error raynas raises on purpose."""
+
+
+class UsageError(RaynasError, ValueError):
+    """Something the user asked for cannot be done; the message is one line and says what can."""
+
+
+class ConfigError(UsageError):
+    """A key or a value of a config file, flag or argument is wrong."""
+
+
+class SpaceError(UsageError):
+    """A search space cannot do what was asked of it."""
+
+
+class InvalidArchitectureError(SpaceError):
+    """A text does not describe an architecture of the space; the message says where."""
+
+
+class DataError(UsageError):
+    """A data set is missing, malformed or out of range."""
+
+
+class RunFolderError(UsageError):
+    """A folder holds no run, an unreadable run, or another run than the one asked for."""
+
+
+class TrialError(RaynasError):
+    """Training one architecture failed for a reason of its own (it is recorded as failed)."""
+
+
+class WorkerError(RaynasError):
+    """Workers cannot import, start or find their data: no architecture is to blame."""
+
+
+class CheckpointError(RaynasError):
+    """A checkpoint cannot be read back."""
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return ``", did you mean 'x'?"`` for the allowed name closest to `name`, or ``""``."""
+    matches = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
+    return f", did you mean {matches[0]!r}?" if matches else ""

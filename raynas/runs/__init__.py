@@ -1,0 +1,1 @@
+"""The run folder: journal, Parquet views and manifest of a run."""

@@ -1,0 +1,173 @@
+"""The run folder: where a run's files are, who may write them, and how they are replaced.
+
+::
+
+    runs/a/
+      config.yaml             the resolved config
+      run.json                manifest: what ran it (versions, seed, command, data fingerprint)
+      journal.jsonl           the truth: every event of the pool
+      checkpoints/000012.pt   one per architecture: its latest epoch
+      architectures.parquet   views of the journal (see `raynas.runs.views`)
+      results.parquet  ranker.parquet  level0.parquet  best.json
+"""
+
+import fcntl
+import json
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from raynas.errors import RunFolderError
+
+_LIBRARIES = ("raynas", "torch", "ray", "numpy", "scikit-learn", "pyarrow")
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old or the new one, whole, at any time."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+class RunFolder:
+    """A folder that holds one run.
+
+    Args:
+        path: The folder. `create` makes it; `open_existing` expects it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._lock: IO[bytes] | None = None
+
+    @property
+    def journal(self) -> Path:
+        """The journal file."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def config(self) -> Path:
+        """The resolved config."""
+        return self.path / "config.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        """The manifest."""
+        return self.path / "run.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the per-architecture checkpoints."""
+        return self.path / "checkpoints"
+
+    def check_free(self) -> None:
+        """Raise `RunFolderError` if the folder holds another run or anything else."""
+        if self.journal.exists() or self.config.exists():
+            raise RunFolderError(
+                f"{self.path} holds another run: choose another --out, "
+                f"or carry it on with `raynas resume {self.path}`"
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise RunFolderError(f"{self.path} is a file, not a folder")
+        if self.path.is_dir() and any(self.path.iterdir()):
+            raise RunFolderError(f"{self.path} is not empty: choose another --out")
+
+    def create(self, config: dict[str, Any], facts: dict[str, Any]) -> None:
+        """Make the folder, lock it and write config and manifest."""
+        self.check_free()
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(f"{self.path}: cannot create it: {error.strerror}") from None
+        self.lock()
+        manifest = {
+            "command": sys.argv,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "versions": {name: _version(name) for name in _LIBRARIES},
+            **facts,
+        }
+        replace_file(self.manifest, json.dumps(manifest, indent=2).encode() + b"\n")
+        # Last: a folder with a config is a run that can be resumed.
+        replace_file(self.config, yaml.safe_dump(config, sort_keys=False).encode())
+
+    def check_is_run(self) -> None:
+        """Raise `RunFolderError` unless the folder holds a run."""
+        if not self.path.is_dir():
+            raise RunFolderError(f"{self.path}: no such run folder")
+        for file in (self.config, self.manifest):
+            if not file.exists():
+                raise RunFolderError(f"{self.path} holds no run ({file.name} is missing)")
+
+    def read_config(self) -> dict[str, Any]:
+        """Return the resolved config as it was written."""
+        self.check_is_run()
+        try:
+            value = yaml.safe_load(self.config.read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise RunFolderError(f"{self.config}: cannot be read: {_one_line(error)}") from None
+        if not isinstance(value, dict):
+            raise RunFolderError(f"{self.config}: not a config")
+        return value
+
+    def read_manifest(self) -> dict[str, Any]:
+        """Return the manifest."""
+        self.check_is_run()
+        try:
+            value = json.loads(self.manifest.read_text())
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"{self.manifest}: cannot be read: {_one_line(error)}") from None
+        if not isinstance(value, dict):
+            raise RunFolderError(f"{self.manifest}: not a manifest")
+        return value
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to the manifest."""
+        manifest = {**self.read_manifest(), **facts}
+        replace_file(self.manifest, json.dumps(manifest, indent=2).encode() + b"\n")
+
+    def lock(self) -> None:
+        """Keep other drivers out until this process ends or `unlock`."""
+        file = (self.path / ".lock").open("wb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise RunFolderError(f"{self.path} is in use by a running search") from None
+        self._lock = file
+
+    def unlock(self) -> None:
+        """Let other drivers in."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def is_locked(self) -> bool:
+        """Return whether some process is running this run now."""
+        try:
+            with (self.path / ".lock").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

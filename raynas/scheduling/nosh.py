@@ -1,0 +1,185 @@
+"""Non-uniform successive halving (NOSH): the pyramid schedule of RANK-NOSH (thesis ch. 4).
+
+A pyramid of levels, each trained to more epochs. At any time newcomers may join; the best of those
+at rest on a level, old losers and newcomers alike, are promoted until the level above holds its
+cumulative quota ``q_{i+1} = floor(r * q_i)``; losers stay paused and promotable for ever.
+
+Unlike successive halving or ASHA nothing is discarded, and the quota is over the whole run. What
+the paper leaves open (its schedule, who competes for a place) is settled in `algorithms.md` §6.2:
+all residents of a level compete, and ties go to the lower validation loss, then to the older one.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from raynas.errors import ConfigError
+from raynas.scheduling.budget import Budget, Unit, epochs_between, quotas
+from raynas.scheduling.policy import Job, SchedulingPolicy, check_levels
+from raynas.scheduling.pool import Candidate, Pool
+
+
+class NoshPolicy(SchedulingPolicy):
+    """NOSH as a pure function of the pool: it keeps no state, so nothing of it can be lost.
+
+    Args:
+        epochs_per_level: The paper's E: training length of each level, increasing.
+        budget: What the whole search may spend; the policy is its one owner.
+        promote_fraction: The paper's r, in (0, 1): share of a level that moves up.
+        per_round: The paper's K: newcomers of a round.
+        initial: Newcomers of the first round (the paper does not say; default ``2 * per_round``).
+        max_pool: The paper's M: most architectures ever admitted (None: what the budget affords).
+        mode: ``"sync"`` finishes each level of a round before the next and is reproducible on any
+            number of workers; ``"async"`` promotes as soon as the quota allows and never lets a
+            worker wait. Both end with the same quotas.
+        ensure_top: Lift the best candidate to the top at the end if the quotas lifted none.
+    """
+
+    def __init__(
+        self,
+        epochs_per_level: Sequence[int],
+        budget: Budget,
+        *,
+        promote_fraction: float = 0.5,
+        per_round: int = 10,
+        initial: int | None = None,
+        max_pool: int | None = None,
+        mode: Literal["sync", "async"] = "sync",
+        ensure_top: bool = True,
+    ) -> None:
+        self.epochs_per_level = check_levels(epochs_per_level)
+        if not 0 < promote_fraction < 1:
+            raise ConfigError(
+                f"promote_fraction: {promote_fraction:g} must lie strictly between 0 and 1"
+            )
+        for name, value in (("per_round", per_round), ("initial", initial), ("max_pool", max_pool)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name}: {value} must be at least 1")
+        if mode not in ("sync", "async"):
+            raise ConfigError(f"mode: {mode!r} must be 'sync' or 'async'")
+        if budget.unit is Unit.EPOCHS and budget.limit < self.epochs_per_level[0]:
+            raise ConfigError(
+                f"budget: {budget.limit:g} epochs cannot train one architecture to the first "
+                f"level ({self.epochs_per_level[0]} epochs)"
+            )
+        self.budget = budget
+        self.promote_fraction = promote_fraction
+        self.per_round = per_round
+        self.initial = initial if initial is not None else 2 * per_round
+        self.max_pool = max_pool
+        self.mode = mode
+        self.ensure_top = ensure_top
+
+    # -- the two decisions ---------------------------------------------------------------------
+
+    def next_jobs(self, pool: Pool, free_slots: int) -> list[Job]:
+        """Return newcomers' first jobs, then promotions, as far as the budget goes."""
+        offered = self._newcomers(pool, free_slots)
+        if pool.num_waiting > len(offered) or (self.mode == "sync" and offered):
+            # Newcomers that find no slot keep their place before any promotion.
+            return self._affordable(pool, offered)
+        if self.mode == "sync":
+            offered += self._sync_promotions(pool, free_slots)
+        else:
+            offered += self._async_promotions(pool, free_slots - len(offered))
+        if not offered and pool.num_in_flight == 0 and self.wants(pool) == 0:
+            offered = self._top_chain(pool)
+        return self._affordable(pool, offered)
+
+    def wants(self, pool: Pool) -> int:
+        """Return the newcomers that can be admitted now with their whole cascade paid for."""
+        if pool.exhausted or pool.num_waiting:
+            return 0
+        if self.mode == "sync" and (pool.num_in_flight or self._sync_promotions(pool, 1)):
+            return 0
+        wanted = self.initial if pool.rounds == 0 else self.per_round
+        if self.max_pool is not None:
+            wanted = min(wanted, self.max_pool - len(pool))
+        left = self.budget.epochs_left(pool)
+        low, high = 0, max(0, wanted)
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = self._cost_to_complete(pool, middle) <= left
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return low
+
+    def may_continue(self, pool: Pool, candidate: Candidate) -> bool:
+        """Stop a running candidate at the last epoch a time budget allows."""
+        return self.budget.allows_next_epoch(pool, candidate)
+
+    # -- parts ---------------------------------------------------------------------------------
+
+    def _newcomers(self, pool: Pool, free_slots: int) -> list[Job]:
+        first = self.epochs_per_level[0]
+        return [Job.of(candidate, first) for candidate in pool.waiting[:free_slots]]
+
+    def _needed(self, pool: Pool, level: int) -> int:
+        """Return how many must still leave `level` for the one above to meet its quota."""
+        quota = quotas(pool.reached(level), self.promote_fraction, 2)[1]
+        return quota - pool.reached(level + 1) - pool.heading(level + 1)
+
+    def _sync_promotions(self, pool: Pool, free_slots: int) -> list[Job]:
+        """Offer the lowest level that is short of its quota; a level in training is a barrier."""
+        for level in range(1, pool.num_levels):
+            if pool.heading(level):
+                return []
+            needed = min(self._needed(pool, level), pool.num_resting(level))
+            if needed > 0:
+                return self._promote(pool, level, min(needed, free_slots))
+        return []
+
+    def _async_promotions(self, pool: Pool, free_slots: int) -> list[Job]:
+        """Offer every promotion the quotas allow now, highest level first (the nearest to done)."""
+        offered: list[Job] = []
+        for level in range(pool.num_levels - 1, 0, -1):
+            count = min(self._needed(pool, level), free_slots - len(offered))
+            if count > 0:
+                offered += self._promote(pool, level, count)
+        return offered
+
+    def _promote(self, pool: Pool, level: int, count: int) -> list[Job]:
+        to_epoch = self.epochs_per_level[level]
+        return [Job.of(c, to_epoch) for c in pool.best_resting(level, count)]
+
+    def _top_chain(self, pool: Pool) -> list[Job]:
+        """Lift the best candidate one level, if nobody will otherwise reach the top."""
+        if not self.ensure_top or pool.reached(pool.num_levels):
+            return []
+        for level in range(pool.num_levels - 1, 0, -1):
+            if pool.num_resting(level):
+                return self._promote(pool, level, 1)
+        return []
+
+    def _affordable(self, pool: Pool, jobs: list[Job]) -> list[Job]:
+        """Keep the leading jobs that fit the budget together."""
+        kept: list[Job] = []
+        epochs = 0
+        for job in jobs:
+            epochs += job.num_epochs
+            if not self._affords(pool, job, epochs):
+                break
+            kept.append(job)
+        return kept
+
+    def _affords(self, pool: Pool, job: Job, total_epochs: int) -> bool:
+        candidate = pool[job.candidate_id]
+        if self.budget.unit is Unit.EPOCHS:
+            return self.budget.affords(pool, candidate, total_epochs)
+        return self.budget.affords(pool, candidate, job.num_epochs)
+
+    def _cost_to_complete(self, pool: Pool, newcomers: int) -> int:
+        """Return the epochs from the pool as it is to its full pyramid with `newcomers` more."""
+        entered = pool.reached(1) + pool.heading(1) + newcomers
+        targets = quotas(entered, self.promote_fraction, pool.num_levels)
+        if entered and self.ensure_top and self._top_is_affordable():
+            targets = [max(1, count) for count in targets]
+        steps = epochs_between(self.epochs_per_level)
+        return sum(
+            max(0, target - pool.reached(level) - pool.heading(level)) * step
+            for level, (target, step) in enumerate(zip(targets, steps, strict=True), start=1)
+        )
+
+    def _top_is_affordable(self) -> bool:
+        """Whether one candidate at the top fits the budget at all (else do not save for it)."""
+        if self.budget.unit is not Unit.EPOCHS:
+            return True
+        return self.epochs_per_level[-1] <= self.budget.limit

@@ -1,0 +1,364 @@
+"""One search without an engine: pool, policy and level 0 behind the few calls an engine makes.
+
+An engine (Ray Tune, or `simulate`) owns workers and clocks and nothing else. It asks for jobs and
+proposals and says what happened; every change of the pool passes through here, goes to `emit`
+(the journal) and to the policy, in that order. Two engines that say the same things get the same
+decisions, architecture by architecture.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raynas.errors import TrialError
+from raynas.scheduling.events import (
+    Event,
+    Failed,
+    Interrupted,
+    Metrics,
+    Newcomer,
+    Proposed,
+    Reported,
+    Started,
+)
+from raynas.scheduling.policy import Job, Outcome, SchedulingPolicy
+from raynas.scheduling.pool import Candidate, Pool, PoolSnapshot, Status
+from raynas.seeds import derive_seed
+from raynas.spaces.architecture import Architecture
+from raynas.spaces.space import SearchSpace
+
+ScoreOrder = Callable[[Sequence[Mapping[str, float]]], NDArray[np.float64]]
+"""One score per architecture (higher is better) from the proxies of each."""
+
+
+_MIN_SUSPECTS = 5
+"""Newcomers in a row that must fail, if there are as many, before the search gives up."""
+
+
+class Decision(StrEnum):
+    """What becomes of a trial after a report."""
+
+    CONTINUE = "continue"
+    PAUSE = "pause"
+    """Keep the weights: it may be promoted later."""
+    STOP = "stop"
+    """It is at the top or failed: it will never train again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Newcomers are wanted.
+
+    Attributes:
+        round: Number of the round they will make up.
+        wanted: How many will be admitted.
+        count: How many to propose (more than `wanted` where level 0 chooses among them).
+        score: Whether their proxies are needed.
+        seed: Seeds every draw of this proposal.
+    """
+
+    round: int
+    wanted: int
+    count: int
+    score: bool
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proposals:
+    """What a proposer answers to a request (see `Proposed` for the last three)."""
+
+    source: str
+    architectures: list[Architecture]
+    proposer_state: dict[str, Any] = field(default_factory=dict)
+    fit: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Level0:
+    """The free bottom level: proxies choose who of the proposed is trained at all (§6.4).
+
+    Attributes:
+        mode: ``"off"``; ``"init_only"`` (first round only); ``"full"`` (every round).
+        fraction: Share of the proposed that is admitted: `wanted / fraction` are proposed.
+        order: Turns proxies into one score per architecture.
+    """
+
+    mode: Literal["off", "init_only", "full"] = "off"
+    fraction: float = 0.5
+    order: ScoreOrder | None = None
+
+    def active(self, round_number: int) -> bool:
+        """Return whether proxies choose in this round."""
+        return self.mode == "full" or (self.mode == "init_only" and round_number == 0)
+
+    def best(self, residents: Sequence[Newcomer], count: int) -> list[Newcomer]:
+        """Return the best `count` residents by proxy, best first; ties keep their order."""
+        assert self.order is not None
+        scores = self.order([resident.proxies for resident in residents])
+        ranking = np.argsort(-scores, kind="stable")
+        return [residents[i] for i in ranking[:count]]
+
+
+class Search:
+    """The state of one search.
+
+    Args:
+        space: Where architectures come from.
+        policy: Who is trained how far.
+        pool: Empty, or as it was left.
+        seed: The run's seed.
+        level0: Whether and how proxies choose among proposals.
+        emit: Called with each event and the run's elapsed seconds before anyone acts on it.
+        report_epochs: Epochs at which the objective can report, increasing (None: every epoch).
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        policy: SchedulingPolicy,
+        pool: Pool,
+        *,
+        seed: int,
+        level0: Level0 | None = None,
+        emit: Callable[[Event, float], None] = lambda event, elapsed_s: None,
+        report_epochs: Sequence[int] | None = None,
+    ) -> None:
+        self.space = space
+        self.policy = policy
+        self.pool = pool
+        self.seed = seed
+        self.level0 = level0 or Level0()
+        self.proposer_state: dict[str, Any] = {}
+        self.fit: dict[str, Any] | None = None
+        """Facts of the predictor's latest refit."""
+        self.abort: TrialError | None = None
+        """Why the search must stop: every newcomer of a round failed."""
+        self._emit = emit
+        self._report_epochs = report_epochs
+        self._pending: Request | None = None
+
+    # -- what an engine asks -------------------------------------------------------------------
+
+    def next_jobs(self, free_slots: int) -> list[Job]:
+        """Return jobs for free workers: those owed since an interruption, then the policy's."""
+        if free_slots <= 0 or self.abort:
+            return []
+        owed = [
+            Job(c.id, c.text, c.epochs, c.target)
+            for c in self.pool.owed
+            if c.target is not None and self.policy.may_continue(self.pool, c)
+        ][:free_slots]
+        if len(owed) == free_slots:
+            return owed
+        return owed + self.policy.next_jobs(self.pool, free_slots - len(owed))
+
+    def request(self) -> Request | None:
+        """Return a request for newcomers, if the policy wants any and none is being answered."""
+        if self._pending is not None or self.abort or self.pool.exhausted:
+            return None
+        wanted = self.policy.wants(self.pool)
+        if wanted <= 0:
+            return None
+        number = self.pool.rounds
+        score = self.level0.active(number)
+        count = math.ceil(wanted / self.level0.fraction) if score else wanted
+        seed = derive_seed(self.seed, "propose", number)
+        self._pending = Request(number, wanted, count, score, seed)
+        return self._pending
+
+    def withdraw_request(self) -> None:
+        """Forget a request nobody will answer (the proposer was lost); it will be made again."""
+        self._pending = None
+
+    def snapshot(self) -> PoolSnapshot:
+        """Return the pool as a proposer sees it."""
+        return self.pool.snapshot()
+
+    def unscored(self, proposals: Proposals) -> list[Architecture]:
+        """Return those proposed whose proxies level 0 does not know yet."""
+        fresh: dict[str, Architecture] = {}
+        for architecture in proposals.architectures:
+            key = self.space.key(architecture)
+            if key not in self.pool and key not in self.pool.scored:
+                fresh.setdefault(key, architecture)
+        return list(fresh.values())
+
+    def next_report(self, candidate: Candidate) -> int:
+        """Return the epoch at which a running candidate reports next."""
+        assert candidate.target is not None
+        if self._report_epochs is None:
+            return candidate.epochs + 1
+        later = [e for e in self._report_epochs if candidate.epochs < e <= candidate.target]
+        return later[0] if later else candidate.target
+
+    def trial_seed(self, candidate: Candidate) -> int:
+        """Return the seed of a candidate's training: fixed by the run's seed and its key."""
+        return derive_seed(self.seed, "train", candidate.key)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing runs and nothing more will: the pool is final."""
+        if self.pool.num_running or self._pending is not None:
+            return False
+        if self.abort:
+            return True
+        return not self.next_jobs(1) and self.policy.wants(self.pool) <= 0
+
+    @property
+    def finished_but_for_owed(self) -> bool:
+        """Whether only interrupted jobs are left, where somebody else decides on those."""
+        if self.pool.num_running or self._pending is not None:
+            return False
+        if self.abort:
+            return True
+        return not self.policy.next_jobs(self.pool, 1) and self.policy.wants(self.pool) <= 0
+
+    # -- what an engine says -------------------------------------------------------------------
+
+    def admit(
+        self,
+        request: Request,
+        proposals: Proposals,
+        proxies: Mapping[str, Metrics] | None = None,
+    ) -> list[Candidate]:
+        """Take in the answer to a request and return the newcomers.
+
+        Args:
+            request: As returned by :meth:`request`.
+            proposals: The proposer's answer; keys already in the pool are dropped.
+            proxies: Scores by architecture text, where the request asked for them.
+        """
+        fresh: dict[str, Newcomer] = {}
+        for architecture in proposals.architectures:
+            key = self.space.key(architecture)
+            if key not in self.pool:
+                text = architecture.text
+                fresh.setdefault(key, Newcomer(text, key, dict((proxies or {}).get(text, {}))))
+        scored: list[Newcomer] = []
+        if request.score:
+            scored = [n for key, n in fresh.items() if key not in self.pool.scored]
+            residents = [*self.pool.scored.values(), *scored]
+            admitted = self.level0.best(residents, request.wanted) if residents else []
+        else:
+            admitted = list(fresh.values())[: request.wanted]
+        self._pending = None
+        self.proposer_state = proposals.proposer_state
+        self._record(
+            Proposed(
+                round=request.round,
+                source=proposals.source,
+                admitted=admitted,
+                scored=scored,
+                exhausted=not admitted,
+                proposer_state=proposals.proposer_state,
+                policy_state=self.policy.state_dict(),
+                fit=proposals.fit,
+            )
+        )
+        return list(self.pool)[len(self.pool) - len(admitted) :] if admitted else []
+
+    def start(self, job: Job) -> None:
+        """Hear that a worker took a job."""
+        self._record(Started(job.candidate_id, job.to_epoch))
+
+    def report(
+        self, candidate_id: int, epoch: int, metrics: Metrics, time_s: float = 0.0
+    ) -> Decision:
+        """Hear that a candidate reached `epoch`, and say what becomes of its trial.
+
+        A report without a finite accuracy is a failure of the architecture.
+        """
+        accuracy = metrics.get("accuracy", math.nan)
+        if not math.isfinite(accuracy):
+            return self.fail(candidate_id, f"accuracy is {accuracy} at epoch {epoch}")
+        self._record(Reported(candidate_id, epoch, metrics, time_s))
+        candidate = self.pool[candidate_id]
+        if candidate.target is None:
+            return Decision.STOP if candidate.status is Status.DONE else Decision.PAUSE
+        if not self.policy.may_continue(self.pool, candidate):
+            self._record(Interrupted(candidate_id))
+            return Decision.PAUSE
+        return Decision.CONTINUE
+
+    def fail(self, candidate_id: int, error: str) -> Decision:
+        """Hear that training a candidate failed for a reason of its own."""
+        self._record(Failed(candidate_id, error))
+        return Decision.STOP
+
+    def interrupt(self, candidate_id: int, *, owed: bool = True) -> None:
+        """Hear that a worker lost a job, or (not `owed`) that a user's scheduler gave it up."""
+        self._record(Interrupted(candidate_id, owed))
+
+    def resume(self) -> None:
+        """Mark what ran when the last session ended as owed. Call once after a replay."""
+        for candidate in self.pool.running:
+            self._record(Interrupted(candidate.id))
+
+    # -- parts ---------------------------------------------------------------------------------
+
+    def _record(self, event: Event) -> None:
+        self._apply(event)
+        self._emit(event, self.pool.elapsed_s)
+
+    def _apply(self, event: Event) -> None:
+        """Change the pool and tell the policy; live and in a replay alike."""
+        if isinstance(event, Proposed):
+            self.pool.record(event)
+            self.proposer_state = event.proposer_state
+            self.fit = event.fit if event.fit is not None else self.fit
+            return
+        candidate = self.pool[event.id]
+        if isinstance(event, Started):
+            job = Job.of(candidate, event.to_epoch)
+            self.pool.record(event)
+            self.policy.started(job)
+            return
+        target = candidate.target
+        self.pool.record(event)
+        if target is None or candidate.target is not None:
+            return
+        job = Job(candidate.id, candidate.text, candidate.origin, target)
+        if isinstance(event, Failed):
+            self.policy.finished(Outcome(job, error=event.error))
+            self._stop_if_all_fail(candidate)
+        elif isinstance(event, Reported):
+            self.policy.finished(Outcome(job, accuracy=event.metrics["accuracy"]))
+
+    def _stop_if_all_fail(self, candidate: Candidate) -> None:
+        """Abort when a whole round failed: then it is hardly the architectures' fault.
+
+        A small round (the last of a budget often is) proves little alone: those admitted just
+        before it must have failed too.
+        """
+        suspects = self.pool.round_of(candidate)
+        first = max(0, min(suspects[0].id, suspects[-1].id + 1 - _MIN_SUSPECTS))
+        suspects = [self.pool[i] for i in range(first, suspects[-1].id + 1)]
+        if len(suspects) > 1 and all(c.status is Status.FAILED and not c.level for c in suspects):
+            culprit = suspects[0]
+            self.abort = TrialError(
+                f"every newcomer of round {candidate.round} failed; the first was {culprit.text}:\n"
+                f"{culprit.error}"
+            )
+
+
+def replay(search: Search, history: Sequence[Event]) -> None:
+    """Rebuild a search from its journal: the pool by its events, the policy by what it heard.
+
+    The policy's state is loaded as it was at the last round; what came after is told it again.
+    """
+    rounds = [i for i, event in enumerate(history) if isinstance(event, Proposed)]
+    last_round = rounds[-1] if rounds else -1
+    for event in history[:last_round]:
+        search.pool.record(event)
+    if rounds:
+        last = history[last_round]
+        assert isinstance(last, Proposed)
+        search.policy.load_state_dict(last.policy_state)
+    for event in history[max(last_round, 0) :]:
+        search._apply(event)
