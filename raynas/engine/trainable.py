@@ -21,6 +21,10 @@ from raynas.spaces.architecture import Architecture
 from raynas.training.checkpoint import load_checkpoint, save_checkpoint
 
 
+_NO_ACCURACY = {"accuracy": float("nan")}
+"""Tune insists on the metric in every result."""
+
+
 class TrialConfig(TypedDict):
     """What a Tune trial is told: which candidate it is, and how far the driver knows it to be."""
 
@@ -70,7 +74,7 @@ class CandidateTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train up to the next report."""
         if self._broken is not None:
-            return {"broken": self._broken}
+            return {"broken": self._broken, **_NO_ACCURACY}
         epoch = self._next_epoch()
         try:
             if self._trial is None:
@@ -78,9 +82,9 @@ class CandidateTrainable(tune.Trainable):
             if epoch not in self._history:
                 self._train(self._trial, epoch)
         except OSError:  # disk full, folder gone: every other architecture would meet it too
-            return {"broken": traceback.format_exc()}
+            return {"broken": traceback.format_exc(), **_NO_ACCURACY}
         except Exception:
-            return {"failed": traceback.format_exc(), "epoch": epoch, "accuracy": float("nan")}
+            return {"failed": traceback.format_exc(), **_NO_ACCURACY}
         metrics, train_s = self._history[epoch]
         self._reported = epoch
         result = {"epoch": epoch, "accuracy": metrics["accuracy"], "metrics": metrics}

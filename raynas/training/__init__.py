@@ -1,0 +1,1 @@
+"""Train one network: data, augmentation, schedules, the loop, checkpoints."""

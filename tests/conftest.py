@@ -1,0 +1,27 @@
+"""Fixtures shared by all tests: one local Ray for the whole session, paths to real data."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real tables and images beside the project; skips where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared/data is not here (real tables and images for tests)")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def local_ray():
+    """A local Ray of two CPUs, started once."""
+    from raynas.engine.session import Resources, connected
+
+    with connected(None, workers=2, resources=Resources()):
+        yield

@@ -1,0 +1,121 @@
+"""The Ray engine against the simulated one: the same decisions, architecture by architecture."""
+
+import pytest
+
+pytestmark = pytest.mark.ray
+
+from raynas.engine.search_run import RunOptions, run_search
+from raynas.errors import TrialError, WorkerError
+from raynas.scheduling.budget import Budget
+from raynas.scheduling.full import FullPolicy
+from raynas.scheduling.nosh import NoshPolicy
+from raynas.scheduling.pool import Pool, Status
+from raynas.scheduling.search import Search
+from raynas.scheduling.simulate import simulate
+from raynas.testing import FakeObjective, ToySpace, propose_at_random
+
+LEVELS = (1, 2, 4)
+
+
+def new_search(policy=None, seed=0, **options):
+    policy = policy or NoshPolicy(LEVELS, Budget(60), per_round=5)
+    return Search(ToySpace(), policy, Pool(LEVELS), seed=seed, **options)
+
+
+def options(tmp_path):
+    (tmp_path / "checkpoints").mkdir(exist_ok=True)
+    return RunOptions(tmp_path, workers=2)
+
+
+def fingerprint(pool):
+    return [(c.text, c.level, c.epochs, c.level_accuracy, c.status, c.metrics) for c in pool]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_ray_and_simulate_take_the_same_decisions(local_ray, tmp_path, seed):
+    objective = FakeObjective(failing=[f"a{i}" for i in range(0, 1000, 9)])
+    on_ray, simulated = new_search(seed=seed), new_search(seed=seed)
+    propose = propose_at_random(on_ray.space)
+    run_search(on_ray, objective, propose, options(tmp_path))
+    simulate(simulated, objective, propose)
+    assert on_ray.finished
+    assert fingerprint(on_ray.pool) == fingerprint(simulated.pool)
+    assert {c.status for c in on_ray.pool} >= {Status.PAUSED, Status.DONE, Status.FAILED}
+    assert not (tmp_path / "tune").exists()
+    assert len(list((tmp_path / "checkpoints").iterdir())) == len(
+        [c for c in on_ray.pool if c.epochs]
+    )
+
+
+def test_async_ends_with_the_same_quotas(local_ray, tmp_path):
+    search = new_search(NoshPolicy(LEVELS, Budget(60), per_round=5, mode="async"))
+    run_search(search, FakeObjective(), propose_at_random(search.space), options(tmp_path))
+    reached = [search.pool.reached(level) for level in (1, 2, 3)]
+    assert reached == [reached[0], reached[0] // 2, reached[0] // 2 // 2]
+    assert search.pool.spent_epochs <= 60
+
+
+class Broken(FakeObjective):
+    def prepare(self):
+        import a_module_that_is_not_there  # noqa: F401
+
+
+def test_a_worker_that_cannot_import_stops_the_run_with_its_traceback(local_ray, tmp_path):
+    search = new_search()
+    with pytest.raises(WorkerError, match="a_module_that_is_not_there"):
+        run_search(search, Broken(), propose_at_random(search.space), options(tmp_path))
+    assert all(c.status is not Status.FAILED for c in search.pool)
+    assert not search.finished
+
+
+def test_if_all_fail_the_first_traceback_comes_out(local_ray, tmp_path):
+    search = new_search()
+    objective = FakeObjective(failing=[f"a{i}" for i in range(1000)])
+    with pytest.raises(TrialError, match="was made to fail"):
+        run_search(search, objective, propose_at_random(search.space), options(tmp_path))
+
+
+class Dying(FakeObjective):
+    """Kills its worker once per architecture of a set, leaving a mark on disk."""
+
+    def __init__(self, folder, texts):
+        super().__init__()
+        self.folder, self.texts = folder, texts
+
+    def metrics(self, text, epoch):
+        import os
+
+        mark = self.folder / f"{text}.died"
+        if text in self.texts and epoch == 2 and not mark.exists():
+            mark.touch()
+            os._exit(1)
+        return super().metrics(text, epoch)
+
+
+def test_a_killed_worker_restarts_from_its_last_checkpoint(local_ray, tmp_path):
+    plain, search = new_search(), new_search()
+    propose = propose_at_random(search.space)
+    simulate(plain, FakeObjective(), propose)
+    victim = next(c.text for c in plain.pool if c.level == 3)
+    run_search(search, Dying(tmp_path, {victim}), propose, options(tmp_path))
+    assert (tmp_path / f"{victim}.died").exists()
+    assert fingerprint(search.pool) == fingerprint(plain.pool)
+
+
+def test_a_user_tune_scheduler_decides_instead(local_ray, tmp_path):
+    from ray.tune.schedulers import ASHAScheduler
+
+    search = new_search(FullPolicy(LEVELS, Budget(60), per_round=6, max_pool=12))
+    scheduler = ASHAScheduler(time_attr="epoch", max_t=4, grace_period=1, reduction_factor=2)
+    run_search(
+        search,
+        FakeObjective(),
+        propose_at_random(search.space),
+        options(tmp_path),
+        scheduler=scheduler,
+    )
+    assert len(search.pool) == 12
+    levels = [c.level for c in search.pool]
+    assert max(levels) == 3
+    assert min(levels) < 3  # somebody was stopped early
+    assert search.pool.spent_epochs == sum(c.epochs for c in search.pool)
