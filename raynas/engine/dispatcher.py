@@ -62,6 +62,10 @@ class Dispatcher:
         self._paused: deque[Job] = deque()
         self._deaths_in_a_row = 0
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave everything out of the pickle Tune makes of a run, which nobody reads."""
+        return {}
+
     # -- handing out ---------------------------------------------------------------------------
 
     def advance(self) -> None:

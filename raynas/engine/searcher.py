@@ -32,7 +32,3 @@ class CandidateSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Do nothing: every session is a fresh one."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave actors and files out of Tune's own pickle, which nobody reads."""
-        return {}
