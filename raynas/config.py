@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raynas.errors import ConfigError, nearest
 
@@ -50,6 +50,11 @@ class Level0Config(Section):
     fraction: float = Field(0.5, gt=0, le=1)
     aggregate: Literal["borda", "vote"] = "borda"
     batch_size: int = Field(64, ge=2)
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _yaml_off(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML 1.1 reads a bare off as false
 
 
 class ResourcesConfig(Section):

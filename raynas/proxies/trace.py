@@ -152,7 +152,7 @@ class _Recorder(TorchFunctionMode):
         self._wants_codes = Need.CODES in needs
         self._wants_saliency = Need.CHANNEL_SALIENCY in needs
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
-        self._codes: dict[tuple[Node, int], tuple[Node, Tensor, int]] = {}
+        self._codes: dict[tuple[Node, int], tuple[list[Node], Tensor, int]] = {}
 
     def __torch_function__(
         self,
@@ -195,15 +195,19 @@ class _Recorder(TorchFunctionMode):
         edge = get_gradient_edge(source)
         output = func(*args, **kwargs)
         # A ReLU repeated on the same tensor counts once: sharing it must not change the score.
-        if (edge.node, edge.output_nr) not in self._codes:
-            ones, units = _common_ones(output.detach())
-            node = get_gradient_edge(output).node
-            self._codes[edge.node, edge.output_nr] = (node, ones, units)
+        key = (edge.node, edge.output_nr)
+        if key not in self._codes:
+            self._codes[key] = ([], *_common_ones(output.detach()))
+        self._codes[key][0].append(get_gradient_edge(output).node)
         return output
 
     def agreement(self, on_path: set[Node]) -> Tensor | None:
         """Return the agreement of codes (see `Trace`) over ReLUs in `on_path`, None if none is."""
-        counted = [(ones, units) for node, ones, units in self._codes.values() if node in on_path]
+        counted = [
+            (ones, units)
+            for nodes, ones, units in self._codes.values()
+            if not on_path.isdisjoint(nodes)
+        ]
         if not counted:
             return None
         common = torch.stack([ones for ones, _ in counted]).double().sum(dim=0)

@@ -2,8 +2,6 @@
 
 import pytest
 
-pytestmark = pytest.mark.ray
-
 from raynas.engine.search_run import RunOptions, run_search
 from raynas.errors import TrialError, WorkerError
 from raynas.scheduling.budget import Budget
@@ -13,6 +11,8 @@ from raynas.scheduling.pool import Pool, Status
 from raynas.scheduling.search import Search
 from raynas.scheduling.simulate import simulate
 from raynas.testing import FakeObjective, ToySpace, propose_at_random
+
+pytestmark = pytest.mark.ray
 
 LEVELS = (1, 2, 4)
 

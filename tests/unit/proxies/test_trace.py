@@ -95,6 +95,18 @@ def test_dead_networks_are_found(dead_network: nn.Module, batch: Batch) -> None:
     assert TracedProxy(lambda _: 1.0, counts_dead=True)(dead_network, *batch) == 1.0
 
 
+def test_a_network_cut_off_from_its_images_is_dead(network: nn.Module, batch: Batch) -> None:
+    class CutOff(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = network
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.body(images.detach())
+
+    assert not trace(CutOff(), *batch, EVERYTHING).alive
+
+
 def test_rounding_of_equal_logits_is_not_life(batch: Batch) -> None:
     class Rounding(nn.Module):
         def __init__(self, size: float) -> None:

@@ -1,0 +1,1 @@
+"""What gets built: the torch modules of one concrete architecture, and what they cost."""
