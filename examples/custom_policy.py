@@ -1,7 +1,7 @@
 """A scheduling policy of your own: keep training whoever is above the median of its level.
 
-    python examples/custom_policy.py
-    raynas search --budget 60 --set policy.name=examples.custom_policy:MedianPolicy
+python examples/custom_policy.py
+raynas search --budget 60 --set policy.name=examples.custom_policy:MedianPolicy
 """
 
 from raynas.scheduling.policy import Job, SchedulingPolicy

@@ -5,6 +5,10 @@ batch norm, ReLU, average over the image, linear classifier. In a cell the param
 convolution are there, so `num_params` is the benchmark's own figure, but edges that are not on a
 path from input to output are never run: their parameters get no gradient. A node's ReLU and
 average pool are computed once for all of its outgoing edges.
+
+Difference: a convolution that only zeros reach is not run, so it gives zeros. The published code
+runs it, and after training its batch norm adds a bias per channel. As here, `NasBench201.key` and
+the benchmark's canonical string take it for zero.
 """
 
 from collections.abc import Sequence

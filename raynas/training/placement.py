@@ -77,7 +77,8 @@ def choose_placement(
                 "(allowed: auto, cpu, cuda, cuda:N)"
             )
         # An index, so that equal places compare equal.
-        target = torch.device("cuda", target.index or torch.cuda.current_device())
+        index = torch.cuda.current_device() if target.index is None else target.index
+        target = torch.device("cuda", index)
     return Placement(target, _amp_type(target, amp), channels_last in ("auto", True))
 
 
