@@ -15,7 +15,7 @@ import functools
 import runpy
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raynas.networks.cost import flops
-from raynas.networks.nasbench201_network import NasBench201Network
 from raynas.spaces import nasbench201
 from raynas.spaces.architecture import Architecture
 from raynas.spaces.nasbench201 import NasBench201
 from raynas.spaces.space import TaskShape
 
 CONFTEST = Path(__file__).parents[1] / "unit" / "networks" / "conftest.py"
-SHAPES = {
+Shape = tuple[int, int, int, TaskShape]
+SHAPES: dict[str, Shape] = {
     "C=8 N=1, 64 images 1x8x8": (8, 1, 64, TaskShape(1, 8, 10)),
     "C=16 N=5, 16 images 3x32x32": (16, 5, 16, TaskShape(3, 32, 10)),
 }
@@ -76,7 +76,8 @@ def codecs(rounds: int) -> None:
             space.index(space.architecture(0))  # lists the space: once a process
             first, again = (cpu_s(lambda call=call: [call(a) for a in fresh]) for _ in range(2))
             pairs.append((first, again))
-        first, again = (statistics.median(column) / len(fresh) * 1e6 for column in zip(*pairs))
+        columns = zip(*pairs, strict=True)
+        first, again = (statistics.median(column) / len(fresh) * 1e6 for column in columns)
         print(f"{name:16}{first:12.1f}{again:12.1f}{first / again:8.1f}")
 
 
@@ -107,38 +108,37 @@ def check(ours: nn.Module, theirs: nn.Module, images: Tensor) -> None:
     ours.float(), theirs.float()
 
 
-def networks(cells: Sequence[Architecture], rounds: int) -> None:
-    straight = runpy.run_path(str(CONFTEST))["StraightNetwork"]
-    space = NasBench201()
-    for title, (channels, cells_per_stage, batch, task) in SHAPES.items():
-        print(f"\n{title}\n{'forward':>9}{'step':>9}{'flops':>9}{'build':>9}  cell")
-        shape = {
-            "channels": channels,
-            "cells_per_stage": cells_per_stage,
-            "in_channels": task.in_channels,
-            "num_classes": task.num_classes,
-        }
-        images = torch.randn(batch, task.in_channels, task.image_size, task.image_size)
-        labels = torch.arange(batch) % task.num_classes
-        for cell in cells:
-            ops = space.ops(cell)
-            ours, theirs = NasBench201Network(ops, **shape), straight(ops, **shape)
-            copy_state(ours, theirs)
-            check(ours, theirs, images)
-            rows = []
-            for turn in range(rounds + 1):
-                one, other = (cpu_s(lambda n=n: forward(n, images)) for n in (ours, theirs))
-                mine, yours = (cpu_s(lambda n=n: step(n, images, labels)) for n in (ours, theirs))
-                count = cpu_s(lambda: flops(ours, task))
-                build = cpu_s(lambda: NasBench201Network(ops, **shape))
-                if turn:  # the first warms up
-                    rows.append((other / one, yours / mine, count / mine, build / mine))
-            medians = [statistics.median(column) for column in zip(*rows, strict=True)]
-            print("".join(f"{value:8.2f}x" for value in medians), f" {cell}")
+def compare(cell: Architecture, shape: Shape, straight: type[nn.Module], rounds: int) -> None:
+    channels, cells_per_stage, batch, task = shape
+    space = NasBench201(channels=channels, cells_per_stage=cells_per_stage)
+    ours = space.build(cell, task)
+    theirs = straight(
+        space.ops(cell),
+        channels=channels,
+        cells_per_stage=cells_per_stage,
+        in_channels=task.in_channels,
+        num_classes=task.num_classes,
+    )
+    images = torch.randn(batch, task.in_channels, task.image_size, task.image_size)
+    labels = torch.arange(batch) % task.num_classes
+    copy_state(ours, theirs)
+    check(ours, theirs, images)
+    rows = []
+    for turn in range(rounds + 1):
+        one = cpu_s(lambda: forward(ours, images))
+        other = cpu_s(lambda: forward(theirs, images))
+        mine = cpu_s(lambda: step(ours, images, labels))
+        yours = cpu_s(lambda: step(theirs, images, labels))
+        count = cpu_s(lambda: flops(ours, task))
+        build = cpu_s(lambda: space.build(cell, task))
+        if turn:  # the first warms up
+            rows.append((other / one, yours / mine, count / mine, build / mine))
+    medians = [statistics.median(column) for column in zip(*rows, strict=True)]
+    print("".join(f"{value:8.2f}x" for value in medians), f" {cell}", flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
@@ -147,7 +147,12 @@ def main() -> None:
     space = NasBench201()
     rng = np.random.default_rng(1)
     best = space.architecture(6111)
-    networks([best, *(space.sample(rng) for _ in range(4))], rounds)
+    cells = [best, *(space.sample(rng) for _ in range(4))]
+    straight = runpy.run_path(str(CONFTEST))["StraightNetwork"]
+    for title, shape in SHAPES.items():
+        print(f"\n{title}\n{'forward':>9}{'step':>9}{'flops':>9}{'build':>9}  cell")
+        for cell in cells:
+            compare(cell, shape, straight, rounds)
 
 
 if __name__ == "__main__":
