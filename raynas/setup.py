@@ -4,6 +4,7 @@ before anything is written or started.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from raynas.config import SearchConfig, construct
@@ -137,7 +138,8 @@ def _scorer(config: SearchConfig, space: SearchSpace, training: TrainingObjectiv
     scorer: Score = ProxyScorer(
         space=space,
         names=config.level0.proxies,
-        batch=training.proxy_batch(config.level0.batch_size),
+        task=training.task,
+        batch=partial(training.proxy_batch, config.level0.batch_size),
         seed=derive_seed(config.seed, "proxies"),
     )
     return scorer

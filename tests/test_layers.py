@@ -7,8 +7,10 @@ import raynas
 
 ROOT = Path(raynas.__file__).parent
 RANKS = {
-    **dict.fromkeys(["errors", "registry", "seeds", "config"], 0),
-    **dict.fromkeys(["spaces", "scheduling"], 1),
+    **dict.fromkeys(["errors", "seeds"], -2),
+    **dict.fromkeys(["registry", "config"], -1),
+    "spaces": 0,
+    "scheduling": 1,
     "networks": 2,
     **dict.fromkeys(["training", "proxies", "predictor", "proposing", "tabular"], 3),
     **dict.fromkeys(["runs", "report"], 4),

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from raynas.errors import ConfigError
 
@@ -61,7 +62,7 @@ def connected(
     target = address or os.environ.get("RAY_ADDRESS") or None
     if target == "local":
         target = None
-    options: dict[str, object] = {"log_to_driver": False, "logging_level": "ERROR"}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if target is None:
         per_trial = resources or Resources()
         needed = math.ceil((workers or 0) * per_trial.cpus)

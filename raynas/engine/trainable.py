@@ -20,7 +20,6 @@ from raynas.scheduling.objective import Objective, Trial
 from raynas.spaces.architecture import Architecture
 from raynas.training.checkpoint import load_checkpoint, save_checkpoint
 
-
 _NO_ACCURACY = {"accuracy": float("nan")}
 """Tune insists on the metric in every result."""
 

@@ -20,8 +20,8 @@ def _l2_norm(trace: Trace) -> float:
 
 
 flops = TracedProxy(_flops, counts_dead=True)
-"""Floating-point operations of convolutions and linear layers for one image (a multiply and an add
-are two, as `torch.utils.flop_counter` counts)."""
+"""Multiply-accumulates of convolutions and linear layers for one image, which is what the field
+calls FLOPs (`raynas.networks.cost.flops`; `torch.utils.flop_counter` counts two for each)."""
 
 l2_norm = TracedProxy(_l2_norm)
 """Σ over layers of ‖W‖₂."""

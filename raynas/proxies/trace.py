@@ -51,8 +51,8 @@ class Trace:
 
     Attributes:
         alive: Whether the logits tell images apart.
-        flops: Floating-point operations of convolutions and linear layers for one image, a
-            multiply and an add counting as two.
+        flops: Multiply-accumulates of convolutions and linear layers for one image (the field
+            calls them FLOPs).
         weights: Weights of every convolution and linear layer called, each once.
         weight_grads: Gradient of the mean cross-entropy with respect to each weight (zero if
             the loss does not depend on it). Need.WEIGHT_GRADS.
@@ -173,7 +173,7 @@ class _Recorder(TorchFunctionMode):
 
     def _layer(self, weight: Tensor, output: Tensor, channel_axis: int) -> None:
         weights_per_channel = weight.numel() // len(weight)
-        self.flops += 2 * output.numel() * weights_per_channel / self._batch_size
+        self.flops += output.numel() * weights_per_channel / self._batch_size
         if not weight.requires_grad:
             return
         self.weights[id(weight)] = weight

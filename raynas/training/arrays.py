@@ -63,18 +63,23 @@ def check_arrays(
     return Arrays(images, labels)
 
 
-def check_classes(labels: NDArray[np.int64], name: str) -> int:
+def check_classes(labels: NDArray[np.int64], name: str, num_classes: int | None = None) -> int:
     """Return the number of classes of training labels; each must have a training image.
+
+    Args:
+        labels: `N` classes.
+        name: What to call them in errors.
+        num_classes: How many there must be; None: as many as the highest says.
 
     Raises:
         DataError: fewer than two classes, or a class without an image.
     """
+    count = (int(labels.max()) + 1 if len(labels) else 0) if num_classes is None else num_classes
     classes = np.unique(labels)
-    if len(classes) < 2:
-        raise DataError(f"{name}: all {len(labels)} labels are {classes[0]}; need two classes")
-    count = int(classes[-1]) + 1
+    if len(classes) < min(count, 2) or count < 2:
+        raise DataError(f"{name}: {len(labels)} images of {len(classes)} classes; need two classes")
     if len(classes) < count:
-        missing = int(np.flatnonzero(classes != np.arange(len(classes)))[0])
+        missing = min(set(range(len(classes) + 1)) - set(classes.tolist()))
         raise DataError(
             f"{name}: class {missing} has no training image: "
             f"labels must be 0 to {count - 1} with every class present"

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from raynas.errors import CheckpointError
+from raynas.training.arrays import one_line
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], *, sync: bool = False) -> None:
@@ -38,10 +39,19 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: missing, truncated, or holding anything but plain values.
     """
     try:
+        # Torch would take another file for one of its older formats, with more ways to fail.
+        if not zipfile.is_zipfile(path):
+            path.stat()  # missing? then say so
+            raise CheckpointError(f"{path.name} cannot be read: truncated, or not a checkpoint")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        words = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{path.name} cannot be read: {words}") from None
+    except CheckpointError:
+        raise
+    except pickle.UnpicklingError:  # torch's message advises to load it all the same
+        raise CheckpointError(
+            f"{path.name} cannot be read: it holds objects other than tensors and plain values"
+        ) from None
+    except Exception as error:  # damaged bytes make torch raise nearly anything
+        raise CheckpointError(f"{path.name} cannot be read: {one_line(error)}") from None
     if not isinstance(state, dict):
         raise CheckpointError(f"{path.name} holds no state")
     return state

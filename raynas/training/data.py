@@ -167,7 +167,7 @@ class DataSplits:
     def fingerprint(self) -> str:
         """Return a hash of the training and validation arrays."""
         digest = hashlib.blake2b(digest_size=16)
-        for tensor in (*self._tensors(),):
+        for tensor in self._tensors():
             array = tensor.cpu().numpy()
             digest.update(f"{array.shape}{array.dtype}".encode())
             digest.update(np.ascontiguousarray(array).data)
@@ -201,7 +201,7 @@ def load_data(spec: str | DataSpec, **options: Any) -> DataSplits:
     valid = _subset(valid, spec.valid_size, spec, "valid_size")
     if not len(valid):
         raise DataError(f"{name}: no image is left to validate on (data.valid_fraction)")
-    check_classes(train.labels, f"{name}, training part")
+    check_classes(train.labels, f"{name}, training part", num_classes)
     check_alike(valid, train, num_classes, f"{name}: validation")
     mean, std = source.statistics or _statistics(train.images, name)
     size, channels = train.images.shape[1], train.images.shape[3]

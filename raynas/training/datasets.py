@@ -56,8 +56,10 @@ def read_digits() -> Source:
 # -- npz -------------------------------------------------------------------------------------------
 
 _NPZ_KEYS = ("x_train", "y_train", "x_valid", "y_valid", "x_test", "y_test")
-_NPZ_ERRORS = (OSError, ValueError, EOFError, MemoryError, KeyError, NotImplementedError)
-_NPZ_ERRORS += (zipfile.BadZipFile, zlib.error)
+_NPZ_ERRORS: tuple[type[Exception], ...] = (
+    *(OSError, ValueError, EOFError, MemoryError, KeyError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 def read_npz(path: Path, layout: Layout | None = None) -> Source:

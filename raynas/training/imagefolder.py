@@ -90,9 +90,7 @@ class _Reader:
         pixels = np.asarray(image, dtype=np.uint8)
         return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
 
-    def _check_sizes(
-        self, pixels: list[NDArray[np.uint8]], files: list[tuple[int, Path]]
-    ) -> None:
+    def _check_sizes(self, pixels: list[NDArray[np.uint8]], files: list[tuple[int, Path]]) -> None:
         height, width = pixels[0].shape[:2]
         for image, (_, file) in zip(pixels, files, strict=True):
             if image.shape[:2] != (height, width) or height != width:

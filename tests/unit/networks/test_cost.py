@@ -68,6 +68,11 @@ def test_leaves_everything_as_it_was():
     assert all(p.requires_grad and p.grad is None for p in network.parameters())
 
 
+def test_one_image_is_enough_where_one_pixel_is_left():
+    network = NasBench201Network((POOL,) * 6, channels=2, cells_per_stage=1)
+    assert flops(network, TaskShape(in_channels=3, image_size=4, num_classes=10)) > 0
+
+
 def test_modes_come_back_after_an_error():
     network = Noisy()
     with pytest.raises(RuntimeError):

@@ -1,0 +1,227 @@
+"""Train one network for whole epochs; stop, save and go on as if never stopped.
+
+Everything random in epoch k (order, augmentation, dropout) is drawn from a seed derived from the
+trial's seed and k, and the learning rate is a function of the epoch alone. So weights, momentum and
+the number of epochs done are the whole state of a trial, and a resumed one is bit-equal to one that
+never paused (same device type and number of threads).
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raynas.errors import CheckpointError, TrialError
+from raynas.scheduling.events import Metrics
+from raynas.scheduling.objective import Trial
+from raynas.seeds import derive_seed
+from raynas.training.arrays import one_line
+from raynas.training.data import DataSplits
+from raynas.training.evaluation import Evaluation, evaluate, logits_of
+from raynas.training.placement import Placement
+from raynas.training.recipe import TrainingConfig
+from raynas.training.seeding import seeded
+
+_FORMAT = 1
+
+
+class NetworkTrial(Trial):
+    """One network under training.
+
+    Args:
+        network: Images `B x C x S x S` to logits `B x classes`; is moved and trained in place.
+        data: What to train and validate on.
+        config: How.
+        seed: Decides order, augmentation and dropout of every epoch.
+
+    Attributes:
+        network: The network, on its device.
+        epoch: Epochs done.
+        history: Metrics of every epoch done, by epoch.
+    """
+
+    def __init__(
+        self, network: nn.Module, data: DataSplits, config: TrainingConfig, seed: int
+    ) -> None:
+        self.epoch = 0
+        self.history: dict[int, Metrics] = {}
+        self._config = config
+        self._seed = seed
+        self._placement = config.placement()
+        with _blaming(self._placement, "before training"):
+            self.network = self._placement.place(network)
+            self._data = data.to(self._placement.device)
+        self._augmentation = replace(data.augmentation, cutout=config.cutout)
+        self._optimizer = config.make_optimizer(self.network)
+        self._scaler = torch.amp.GradScaler(
+            self._placement.device.type, enabled=self._placement.needs_scaler
+        )
+
+    def train(self, to_epoch: int) -> Metrics:
+        """Train on to `to_epoch`; validates after every epoch, returns the metrics of the last.
+
+        Returns:
+            ``accuracy`` and ``loss`` (validation), ``train_accuracy`` and ``train_loss`` (of the
+            augmented images, while learning), ``time_s`` (all epochs of this call).
+
+        Raises:
+            TrialError: the loss is not finite any more, or memory ran out.
+        """
+        if not self.epoch < to_epoch <= self._config.full_epochs:
+            raise ValueError(
+                f"cannot train from epoch {self.epoch} to {to_epoch} of {self._config.full_epochs}"
+            )
+        time_s = 0.0
+        while self.epoch < to_epoch:
+            epoch = self.epoch + 1
+            with _blaming(self._placement, f"at epoch {epoch}"):
+                self.history[epoch] = self._run_epoch(epoch)
+            self.epoch = epoch
+            time_s += self.history[epoch]["time_s"]
+        return {**self.history[to_epoch], "time_s": time_s}
+
+    def save(self) -> dict[str, Any]:
+        """Return a snapshot on the CPU; nothing in it changes as training goes on."""
+        return {
+            "format": _FORMAT,
+            "seed": self._seed,
+            "recipe": self._config.recipe(),
+            "epoch": self.epoch,
+            "history": {epoch: dict(metrics) for epoch, metrics in self.history.items()},
+            "network": _snapshot(self.network.state_dict()),
+            "optimizer": _snapshot(self._optimizer.state_dict()),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Restore what `save` returned, of this network under this recipe.
+
+        Raises:
+            CheckpointError: it is of another network, seed or recipe, or malformed; the trial
+                is then of no more use.
+        """
+        try:
+            self._check(state)
+            self.network.load_state_dict(state["network"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            if self._placement.needs_scaler and state["scaler"]:
+                self._scaler.load_state_dict(state["scaler"])
+            self.history = {int(k): dict(v) for k, v in state["history"].items()}
+            self.epoch = int(state["epoch"])
+        except CheckpointError:
+            raise
+        except Exception as error:  # whatever a malformed state makes torch raise
+            raise CheckpointError(f"not a checkpoint of this network: {one_line(error)}") from error
+
+    def _check(self, state: dict[str, Any]) -> None:
+        if state.get("format") != _FORMAT:
+            raise CheckpointError(
+                f"a checkpoint of format {state.get('format')!r}, not {_FORMAT} as written here"
+            )
+        if state["seed"] != self._seed:
+            raise CheckpointError(f"trained with seed {state['seed']}, not {self._seed}")
+        recipe = self._config.recipe()
+        for name, value in recipe.items():
+            if state["recipe"].get(name) != value:
+                old = state["recipe"].get(name)
+                raise CheckpointError(f"trained with {name} {old!r}, not {value!r}")
+        epoch, full = int(state["epoch"]), self._config.full_epochs
+        if not 0 <= epoch <= full or set(state["history"]) != set(range(1, epoch + 1)):
+            raise CheckpointError(f"epoch {epoch} of {full} does not go with its metrics")
+
+    def _run_epoch(self, epoch: int) -> Metrics:
+        started = time.perf_counter()
+        with seeded(derive_seed(self._seed, "network", epoch), self._placement.device):
+            train = self._fit(epoch)
+            _check_finite(train.loss, "training loss", epoch)
+            valid = evaluate(
+                self.network,
+                self._data,
+                self._data.valid,
+                self._placement,
+                batch_size=self._config.valid_batch_size,
+            )
+            _check_finite(valid.loss, "validation loss", epoch)
+        return {
+            "accuracy": valid.accuracy,
+            "loss": valid.loss,
+            "train_accuracy": train.accuracy,
+            "train_loss": train.loss,
+            "time_s": time.perf_counter() - started,
+        }
+
+    def _fit(self, epoch: int) -> Evaluation:
+        part, device = self._data.train, self._placement.device
+        generator = torch.Generator().manual_seed(derive_seed(self._seed, "epoch", epoch))
+        order = torch.randperm(len(part), generator=generator)
+        draws = self._augmentation.draw(len(part), part.images.shape[1], generator)
+        num_steps = math.ceil(len(part) / self._config.batch_size)
+        # Equal batches: no image is dropped, and none is alone in a BatchNorm.
+        steps = zip(
+            order.to(device).tensor_split(num_steps),
+            draws.to(device).tensor_split(num_steps),
+            strict=True,
+        )
+        loss = torch.zeros((), dtype=torch.float64, device=device)
+        correct = torch.zeros((), dtype=torch.int64, device=device)
+        self.network.train()
+        for step, (indices, drawn) in enumerate(steps):
+            for group in self._optimizer.param_groups:
+                group["lr"] = self._config.lr_at(epoch - 1 + step / num_steps)
+            step_loss, step_correct = self._step(part.images[indices], part.labels[indices], drawn)
+            loss += step_loss * len(indices)
+            correct += step_correct
+        return Evaluation(int(correct), len(part), float(loss) / len(part))
+
+    def _step(self, images: Tensor, labels: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+        images = self._data.normalise(self._augmentation.move(images, draws))
+        images = self._placement.lay_out(self._augmentation.erase(images, draws))
+        with self._placement.autocast():
+            logits = logits_of(self.network(images))
+            loss = F.cross_entropy(logits, labels, label_smoothing=self._config.label_smoothing)
+        self._optimizer.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if self._config.grad_clip is not None:
+            self._scaler.unscale_(self._optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self._config.grad_clip)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+
+def _check_finite(loss: float, what: str, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise TrialError(f"diverged at epoch {epoch}: {what} is {loss}")
+
+
+def _snapshot(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _snapshot(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_snapshot(inner) for inner in value)
+    return value
+
+
+@contextmanager
+def _blaming(placement: Placement, when: str) -> Iterator[None]:
+    """Turn running out of memory into a failure of the architecture."""
+    try:
+        yield
+        return
+    except (MemoryError, RuntimeError) as error:
+        memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not memory and "not enough memory" not in str(error):  # how the CPU allocator says it
+            raise
+        message = f"out of memory {when} on {placement.device}: {one_line(error)}"
+    # Outside the handler, where the traceback no longer keeps the activations alive.
+    if placement.device.type == "cuda":
+        torch.cuda.empty_cache()
+    raise TrialError(message)

@@ -1,0 +1,126 @@
+"""The objective of a real search: build the architecture, train it on the data.
+
+An objective holds only specifications and pickles small; each worker process loads the data once
+and keeps it for every architecture it trains.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raynas.config import validate
+from raynas.errors import ConfigError
+from raynas.scheduling.objective import Objective
+from raynas.seeds import derive_rng, derive_seed
+from raynas.spaces.architecture import Architecture
+from raynas.spaces.space import SearchSpace, TaskShape
+from raynas.training.data import DataSpec, DataSplits, load_data_once, make_spec
+from raynas.training.loop import NetworkTrial
+from raynas.training.recipe import TrainingConfig
+from raynas.training.seeding import seeded
+from raynas.training.splitting import stratified_order
+
+_CPU = torch.device("cpu")
+
+
+class TrainingObjective(Objective):
+    """Trains architectures of a space on a data set.
+
+    Args:
+        space: Builds the networks.
+        data: What to train on.
+        training: How; its `full_epochs` is the length of the schedule.
+    """
+
+    def __init__(
+        self, space: SearchSpace, data: DataSpec, training: TrainingConfig | None = None
+    ) -> None:
+        self.space = space
+        self.data = data
+        self.training = training or TrainingConfig()
+
+    @classmethod
+    def from_options(
+        cls,
+        space: SearchSpace,
+        *,
+        data: str,
+        data_options: Mapping[str, Any],
+        training_options: Mapping[str, Any],
+        full_epochs: int,
+    ) -> "TrainingObjective":
+        """Make an objective from the sections of a config; reads no data.
+
+        Raises:
+            UsageError: an unknown data set or option, or a value out of range.
+        """
+        if "full_epochs" in training_options:
+            raise ConfigError("training.full_epochs: is the last of `levels`; set that instead")
+        options = {**training_options, "full_epochs": full_epochs}
+        training = validate(TrainingConfig, options, where="training.")
+        return cls(space, make_spec(data, **data_options), training)
+
+    def prepare(self) -> None:
+        """Load the data where this worker trains.
+
+        Raises:
+            DataError: the data is missing or malformed here.
+            ConfigError: the device is not here.
+        """
+        self._splits(self.training.placement().device)
+
+    @property
+    def task(self) -> TaskShape:
+        """What a network must fit (loads the data)."""
+        return self._splits(_CPU).task
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a run's manifest says of the data, as JSON values (loads the data)."""
+        splits = self._splits(_CPU)
+        return {
+            "name": splits.spec.name,
+            "fingerprint": splits.fingerprint(),
+            "task": {
+                "in_channels": splits.task.in_channels,
+                "image_size": splits.task.image_size,
+                "num_classes": splits.task.num_classes,
+            },
+            "train_images": len(splits.train),
+            "valid_images": len(splits.valid),
+            "mean": splits.mean.tolist(),
+            "std": splits.std.tolist(),
+            "crop_padding": splits.augmentation.crop_padding,
+            "flip": splits.augmentation.flip,
+            "training": self.training.model_dump(mode="json"),
+        }
+
+    def proxy_batch(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return training images to score proxies on: normalised, not augmented, all classes alike.
+
+        Args:
+            count: How many; at most all there are.
+
+        Returns:
+            `B x C x S x S` float32 images and `B` int64 labels, always the same for this data.
+        """
+        splits = self._splits(_CPU)
+        labels = splits.train.labels.numpy().astype(np.int64)
+        chosen = stratified_order(labels, derive_rng(self.data.seed, "proxy batch"))[:count]
+        images = splits.normalise(splits.train.images[chosen])
+        return images.contiguous(), splits.train.labels[chosen]
+
+    def start(self, architecture: Architecture, seed: int) -> NetworkTrial:
+        """Build the network and return its trial, untrained.
+
+        The initial weights depend on `seed` alone; torch's own random state is left as it was.
+        """
+        splits = self._splits(self.training.placement().device)
+        with seeded(derive_seed(seed, "weights"), _CPU):
+            network = self.space.build(architecture, splits.task)
+        return NetworkTrial(network, splits, self.training, seed)
+
+    def _splits(self, device: torch.device) -> DataSplits:
+        return load_data_once(self.data, device)
