@@ -135,8 +135,7 @@ class Newcomers:
         if unknown and not self._scorers:
             if self._score is None:
                 raise WorkerError("level 0 is on but there is nothing to score proxies with")
-            score = ray.put(self._score)
-            self._scorers = [_start(ProxyActor, score) for _ in range(self._num_scorers)]
+            self._scorers = [_start(ProxyActor, self._score) for _ in range(self._num_scorers)]
         # Several small pieces per actor keep them equally busy; a lost one repeats only its own.
         size = max(1, min(16, -(-len(unknown) // (4 * self._num_scorers))))
         pieces = [unknown[i : i + size] for i in range(0, len(unknown), size)]
@@ -152,4 +151,5 @@ class Newcomers:
 
 
 def _start(cls: type, *args: Any) -> Any:
-    return ray.remote(**_ACTOR_OPTIONS)(cls).remote(*args)
+    remote: Any = ray.remote  # its overloads know no options given as a mapping
+    return remote(**_ACTOR_OPTIONS)(cls).remote(*args)

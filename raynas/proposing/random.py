@@ -1,0 +1,51 @@
+"""Random search: architectures drawn uniformly, none twice."""
+
+import numpy as np
+
+from raynas.proposing.proposer import Proposer
+from raynas.scheduling.pool import PoolSnapshot
+from raynas.spaces.architecture import Architecture
+from raynas.spaces.space import EnumerableSpace, SearchSpace
+
+_TRIES = 200
+"""Draws per architecture wanted before a space counts as used up, or is listed whole."""
+
+
+class RandomProposer(Proposer):
+    """Draws from the space; an enumerable one is exhausted exactly."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+
+    def propose(
+        self, pool: PoolSnapshot, count: int, rng: np.random.Generator
+    ) -> list[Architecture]:
+        """Return `count` new architectures; see `Proposer.propose`."""
+        return draw_new(self._space, pool.keys(), count, rng)
+
+
+def draw_new(
+    space: SearchSpace, taken: set[str], count: int, rng: np.random.Generator
+) -> list[Architecture]:
+    """Draw `count` architectures with distinct keys outside `taken`; fewer if there are no more.
+
+    A space that can be listed gives its last ones too; of others, only what `_TRIES` draws per
+    architecture find.
+    """
+    found: dict[str, Architecture] = {}
+    for _ in range(_TRIES * count):
+        if len(found) == count:
+            return list(found.values())
+        architecture = space.sample(rng)
+        key = space.key(architecture)
+        if key not in taken:
+            found.setdefault(key, architecture)
+    if isinstance(space, EnumerableSpace):
+        listed = list(space)
+        for index in rng.permutation(len(listed)):
+            if len(found) == count:
+                break
+            key = space.key(listed[index])
+            if key not in taken:
+                found.setdefault(key, listed[index])
+    return list(found.values())

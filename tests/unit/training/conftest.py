@@ -1,0 +1,41 @@
+"""A handful of real digits, and a small network with everything that has state."""
+
+import pytest
+import torch
+from torch import nn
+
+from raynas.training.data import load_data
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """200 + 80 digits, cropped at random."""
+    return load_data("digits", train_size=200, valid_size=80)
+
+
+def small_network():
+    """Convolution, BatchNorm and dropout; the same weights every time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1, bias=False),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Dropout(0.2),
+            nn.Flatten(),
+            nn.Linear(128, 10),
+        )
+
+
+@pytest.fixture
+def network():
+    return small_network()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
