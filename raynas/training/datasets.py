@@ -181,9 +181,9 @@ def read_torchvision(name: str, folder: Path | None, download: bool) -> Source:
         DataError: unknown name, torchvision missing or broken, data not there or damaged.
     """
     if name not in TORCHVISION:
+        hint = nearest(name, TORCHVISION) or nearest(name.upper(), TORCHVISION)
         raise DataError(
-            f"torchvision:{name}: unknown data set{nearest(name, TORCHVISION)} "
-            f"(allowed: {', '.join(TORCHVISION)})"
+            f"torchvision:{name}: unknown data set{hint} (allowed: {', '.join(TORCHVISION)})"
         )
     published = TORCHVISION[name]
     folder = folder or Path.home() / ".cache" / "raynas" / "data"
@@ -246,8 +246,10 @@ def parse_name(name: str) -> tuple[str, str]:
     kind, colon, argument = name.partition(":")
     if kind not in KINDS:
         raise DataError(f"data: unknown {name!r}{nearest(kind, KINDS)} ({_USAGE})")
-    if (kind == "digits") == bool(colon) or (colon and not argument):
-        raise DataError(f"data: {name!r} is not complete or too much ({_USAGE})")
+    if kind == "digits" and colon:
+        raise DataError(f"data: {name!r}: nothing goes after 'digits' ({_USAGE})")
+    if kind != "digits" and not argument:
+        raise DataError(f"data: {name!r} does not say which ({_USAGE})")
     if kind in ("npz", "imagefolder"):
         argument = os.path.abspath(os.path.expanduser(argument))
     return kind, argument
