@@ -8,7 +8,7 @@ never paused (same device type and number of threads).
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -39,6 +39,7 @@ class NetworkTrial(Trial):
         data: What to train and validate on.
         config: How.
         seed: Decides order, augmentation and dropout of every epoch.
+        counts: What the network is, reported with every epoch (``num_params``, ``flops``).
 
     Attributes:
         network: The network, on its device.
@@ -47,12 +48,18 @@ class NetworkTrial(Trial):
     """
 
     def __init__(
-        self, network: nn.Module, data: DataSplits, config: TrainingConfig, seed: int
+        self,
+        network: nn.Module,
+        data: DataSplits,
+        config: TrainingConfig,
+        seed: int,
+        counts: Mapping[str, float] | None = None,
     ) -> None:
         self.epoch = 0
         self.history: dict[int, Metrics] = {}
         self._config = config
         self._seed = seed
+        self._counts = dict(counts or {})
         self._placement = config.placement()
         with _blaming(self._placement, "before training"):
             self.network = self._placement.place(network)
@@ -68,7 +75,8 @@ class NetworkTrial(Trial):
 
         Returns:
             ``accuracy`` and ``loss`` (validation), ``train_accuracy`` and ``train_loss`` (of the
-            augmented images, while learning), ``time_s`` (all epochs of this call).
+            augmented images, while learning), ``time_s`` (all epochs of this call), and the
+            counts.
 
         Raises:
             TrialError: the loss is not finite any more, or memory ran out.
@@ -84,7 +92,7 @@ class NetworkTrial(Trial):
                 self.history[epoch] = self._run_epoch(epoch)
             self.epoch = epoch
             time_s += self.history[epoch]["time_s"]
-        return {**self.history[to_epoch], "time_s": time_s}
+        return {**self.history[to_epoch], "time_s": time_s, **self._counts}
 
     def save(self) -> dict[str, Any]:
         """Return a snapshot on the CPU; nothing in it changes as training goes on."""

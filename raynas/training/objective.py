@@ -13,6 +13,7 @@ from torch import Tensor
 
 from raynas.config import validate
 from raynas.errors import ConfigError
+from raynas.networks.cost import flops, num_params
 from raynas.scheduling.objective import Objective
 from raynas.seeds import derive_rng, derive_seed
 from raynas.spaces.architecture import Architecture
@@ -120,7 +121,11 @@ class TrainingObjective(Objective):
         splits = self._splits(self.training.placement().device)
         with seeded(derive_seed(seed, "weights"), _CPU):
             network = self.space.build(architecture, splits.task)
-        return NetworkTrial(network, splits, self.training, seed)
+        counts = {
+            "num_params": float(num_params(network)),
+            "flops": float(flops(network, splits.task)),
+        }
+        return NetworkTrial(network, splits, self.training, seed, counts)
 
     def _splits(self, device: torch.device) -> DataSplits:
         return load_data_once(self.data, device)
