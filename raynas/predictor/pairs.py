@@ -11,7 +11,7 @@ Shapes: A architectures, P pairs, L levels, Q proxies, T trained, Z of level 0.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,6 +150,7 @@ def make_pairs(snapshot: PoolSnapshot, config: PairConfig, rng: np.random.Genera
     if config.level0 == "full" or (config.level0 == "init_only" and snapshot.round <= 1):
         waiting = [c for c in snapshot.candidates if c.level == 0 and not c.failed and c.proxies]
         scored = _draw(snapshot.scored, int(config.level0_ratio * len(trained)), rng)
+    unseen: list[PoolRecord | ScoredRecord] = [*waiting, *scored]
     levels_T = np.array([c.level for c in trained], dtype=np.int64)
     measured, disagreement = _measured(trained, levels_T, config, rng)
     T, F, W, S = len(trained), len(failed), len(waiting), len(scored)
@@ -157,12 +158,12 @@ def make_pairs(snapshot: PoolSnapshot, config: PairConfig, rng: np.random.Genera
     level0 = _join(
         [
             _grid(T, T + F + W, S, config.level0_weight, PairKind.LEVEL0),
-            _by_proxies([r.proxies for r in (*waiting, *scored)], T + F, config, rng),
+            _by_proxies([r.proxies for r in unseen], T + F, config, rng),
         ]
     )
     parts.append(level0.thinned(len(measured.winner), rng))
     pairs = _join(parts)
-    everyone = (*trained, *failed, *waiting, *scored)
+    everyone: tuple[PoolRecord | ScoredRecord, ...] = (*trained, *failed, *unseen)
     return PairSet(
         texts=tuple(record.text for record in everyone),
         levels=np.concatenate([levels_T, np.zeros(F + W + S, dtype=np.int64)]),
@@ -237,8 +238,9 @@ def _by_proxies(
     return _Part.of(winner, loser, config.level0_weight, PairKind.LEVEL0)
 
 
-def _sign(first: NDArray[np.generic], second: NDArray[np.generic]) -> NDArray[np.int8]:
-    return (first > second).astype(np.int8) - (first < second)  # also right for infinities
+def _sign(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.int8]:
+    sign: NDArray[np.int8] = (first > second).astype(np.int8) - (first < second)
+    return sign  # unlike a difference, right for infinities too
 
 
 def _unordered(count: int, limit: int, rng: np.random.Generator) -> tuple[Ints, Ints]:

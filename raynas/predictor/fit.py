@@ -1,0 +1,272 @@
+"""Fit a ranking predictor to the pairs of a pool, and say how good it is.
+
+An ensemble whose members each hold out another fold of the *architectures* (never of pairs: an
+architecture seen in one pair would give away another). A member stops early on the pairs of its own
+fold, and scores that fold as it would score newcomers; together these out-of-fold scores are what
+the report's figures are of. The predictor's score is the mean rank over the members.
+
+Every refit starts from new weights, so a predictor is a function of the pool and a seed.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from raynas.config import Section
+from raynas.predictor.loss import LOSSES, PairBatch
+from raynas.predictor.metrics import average_ranks, kendall_tau, spearman
+from raynas.predictor.model import GraphRanker, GraphSet
+from raynas.predictor.pairs import PairKind, PairSet
+from raynas.seeds import derive_rng, derive_seed
+from raynas.spaces.space import Graph
+
+Scores = NDArray[np.float64]
+
+
+class PredictorConfig(Section):
+    """What the predictor is and how it is fitted.
+
+    Attributes:
+        hidden: Width of the graph network.
+        layers: GIN layers.
+        directed: Whether what feeds a node and what it feeds are told apart (the published
+            encoder adds both).
+        dropout: Of the readout.
+        loss: ``logistic`` (RankNet), ``hinge``, ``mse`` or ``listmle``.
+        lr: Of Adam.
+        weight_decay: Likewise.
+        epochs: At most that many full-batch steps.
+        patience: Steps without a better held-out loss before a member stops.
+        ensemble: Members, each holding out one fold in `folds`.
+        folds: Parts the trained architectures are cut into; one is held out by each member.
+    """
+
+    hidden: int = Field(32, ge=1)
+    layers: int = Field(2, ge=1)
+    directed: bool = True
+    dropout: float = Field(0.0, ge=0, lt=1)
+    loss: Literal["logistic", "hinge", "mse", "listmle"] = "logistic"
+    lr: float = Field(3e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    epochs: int = Field(150, ge=1)
+    patience: int = Field(25, ge=1)
+    ensemble: int = Field(5, ge=1)
+    folds: int = Field(5, ge=2)
+
+
+@dataclass(frozen=True, slots=True)
+class FitReport:
+    """How well the members rank architectures they did not learn from.
+
+    Attributes:
+        kendall_tau: Mean over levels of tau against accuracy at that level, weighted by pairs;
+            of out-of-fold scores. NaN while too little is trained to hold anything out.
+        spearman: Likewise.
+        pair_accuracy: Share of held-out pairs of trained architectures ordered as labelled.
+        pair_accuracy_cross_level: Of those, pairs of different levels.
+        disagreement: See `PairSet`.
+        num_trained: Trained architectures learnt from.
+        num_held_out: Architectures the figures are of.
+        num_pairs: Pairs learnt from.
+        epochs: Mean number of steps until a member was best.
+        loss: Mean training loss of the members where they were best.
+        fit_s: Seconds the fit took.
+    """
+
+    kendall_tau: float
+    spearman: float
+    pair_accuracy: float
+    pair_accuracy_cross_level: float
+    disagreement: float
+    num_trained: int
+    num_held_out: int
+    num_pairs: int
+    epochs: float
+    loss: float
+    fit_s: float
+
+    def as_record(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class _Member:
+    network: GraphRanker
+    held_out: NDArray[np.bool_]
+    epochs: int = 0
+    loss: float = math.nan
+
+
+class RankingPredictor:
+    """Scores architectures; higher is better, and only the order counts.
+
+    Args:
+        num_labels: Node labels of the space's graphs.
+        config: What it is and how it is fitted.
+    """
+
+    def __init__(self, num_labels: int, config: PredictorConfig | None = None) -> None:
+        self.num_labels = num_labels
+        self.config = config or PredictorConfig()
+        self._members: list[_Member] = []
+
+    def fit(self, graphs: Sequence[Graph], pairs: PairSet, seed: int) -> FitReport:
+        """Fit new members to the pairs.
+
+        Args:
+            graphs: Of `pairs.texts`, in that order.
+            pairs: At least one pair.
+            seed: Of folds and initial weights.
+        """
+        started = time.perf_counter()
+        data = GraphSet.of(graphs, self.config.layers)
+        folds = self._folds(pairs, seed)
+        self._members = [
+            self._fit_member(
+                data, pairs, folds == member if folds is not None else None, seed, member
+            )
+            for member in range(self.config.ensemble)
+        ]
+        return self._report(data, pairs, time.perf_counter() - started)
+
+    def score(self, graphs: GraphSet) -> Scores:
+        """Return the mean rank over the members of each graph among `graphs`."""
+        total = np.zeros(len(graphs))
+        for member in self._members:
+            total += average_ranks(_score(member.network, graphs))
+        return total / len(self._members)
+
+    def _folds(self, pairs: PairSet, seed: int) -> NDArray[np.int64] | None:
+        """Return the fold of each architecture, -1 for those never held out; None if too few."""
+        count, folds = pairs.num_trained, self.config.folds
+        if count < 2 * folds:
+            return None
+        fold = np.full(len(pairs.texts), -1)
+        fold[:count] = derive_rng(seed, "folds").permutation(np.arange(count) % folds)
+        return fold
+
+    def _fit_member(
+        self,
+        data: GraphSet,
+        pairs: PairSet,
+        held_out: NDArray[np.bool_] | None,
+        seed: int,
+        number: int,
+    ) -> _Member:
+        config = self.config
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(derive_seed(seed, "member", number))
+            network = GraphRanker(
+                self.num_labels,
+                hidden=config.hidden,
+                num_layers=config.layers,
+                directed=config.directed,
+                dropout=config.dropout,
+            )
+            member = _Member(network, np.zeros(len(pairs.texts), dtype=bool))
+            train, valid = pairs, None
+            if held_out is not None and held_out.any():
+                outside = held_out[pairs.winner] | held_out[pairs.loser]
+                measured = np.isin(pairs.kind, (PairKind.SAME_LEVEL, PairKind.CROSS_LEVEL))
+                if (outside & measured).any() and not outside.all():
+                    train, valid = pairs.select(~outside), pairs.select(outside & measured)
+                    member.held_out = held_out
+            self._descend(member, data, train, valid)
+        return member
+
+    def _descend(
+        self, member: _Member, data: GraphSet, train: PairSet, valid: PairSet | None
+    ) -> None:
+        """Full-batch Adam; keep the weights that order the held-out pairs best."""
+        config, network = self.config, member.network
+        loss_of = LOSSES[config.loss]
+        learnt = PairBatch.of(train)
+        checked = PairBatch.of(valid) if valid is not None else None
+        optimizer = torch.optim.Adam(
+            network.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        )
+        best, kept = math.inf, copy.deepcopy(network.state_dict())
+        for epoch in range(1, config.epochs + 1):
+            network.train()
+            optimizer.zero_grad(set_to_none=True)
+            scores = network(data)
+            loss = loss_of(scores, learnt)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            # The scores before this step are free; the held-out loss is judged on them.
+            judged = loss if checked is None else loss_of(scores.detach(), checked)
+            value = float(judged.detach())
+            if value < best - 1e-6:
+                best, member.epochs, member.loss = value, epoch, float(loss.detach())
+                kept = copy.deepcopy(network.state_dict())
+            elif epoch - member.epochs >= config.patience:
+                break
+        network.load_state_dict(kept)
+        network.eval()
+
+    def _report(self, data: GraphSet, pairs: PairSet, fit_s: float) -> FitReport:
+        scores = np.full((len(self._members), len(pairs.texts)), np.nan)
+        for row, member in enumerate(self._members):
+            scores[row, member.held_out] = _score(member.network, data)[member.held_out]
+        tau, rho = _within_levels(scores, pairs)
+        right, cross = _pairs_right(scores, pairs)
+        return FitReport(
+            kendall_tau=tau,
+            spearman=rho,
+            pair_accuracy=right,
+            pair_accuracy_cross_level=cross,
+            disagreement=pairs.disagreement,
+            num_trained=pairs.num_trained,
+            num_held_out=int((~np.isnan(scores)).any(axis=0).sum()),
+            num_pairs=len(pairs),
+            epochs=float(np.mean([member.epochs for member in self._members])),
+            loss=float(np.mean([member.loss for member in self._members])),
+            fit_s=fit_s,
+        )
+
+
+@torch.no_grad()
+def _score(network: GraphRanker, graphs: GraphSet) -> Scores:
+    scores: Scores = network.eval()(graphs).double().numpy()
+    return scores
+
+
+def _within_levels(scores: Scores, pairs: PairSet) -> tuple[float, float]:
+    """Return tau and rho of out-of-fold scores within levels, weighted by number of pairs.
+
+    Scores of different members have no common scale, so each member counts for itself.
+    """
+    found: list[tuple[float, float, float]] = []
+    for row in scores:
+        for level in np.unique(pairs.levels[: pairs.num_trained]):
+            chosen = ~np.isnan(row) & (pairs.levels == level)
+            count = int(chosen.sum())
+            tau = kendall_tau(row[chosen], pairs.accuracy[chosen])
+            if not math.isnan(tau):
+                rho = spearman(row[chosen], pairs.accuracy[chosen])
+                found.append((count * (count - 1) / 2, tau, rho))
+    if not found:
+        return math.nan, math.nan
+    weights, taus, rhos = np.array(found).T
+    return float(np.average(taus, weights=weights)), float(np.average(rhos, weights=weights))
+
+
+def _pairs_right(scores: Scores, pairs: PairSet) -> tuple[float, float]:
+    """Return the share of held-out pairs in the right order: all, and across levels."""
+    margin = scores[:, pairs.winner] - scores[:, pairs.loser]
+    known = ~np.isnan(margin)
+    kinds = np.broadcast_to(pairs.kind, margin.shape)
+    shares = []
+    for allowed in ((PairKind.SAME_LEVEL, PairKind.CROSS_LEVEL), (PairKind.CROSS_LEVEL,)):
+        chosen = known & np.isin(kinds, allowed)
+        shares.append(float((margin[chosen] > 0).mean()) if chosen.any() else math.nan)
+    return shares[0], shares[1]
