@@ -113,7 +113,7 @@ def test_a_folder_that_holds_another_run(run, tmp_path):
 
 
 def test_an_architecture_says_where_it_is_wrong():
-    with pytest.raises(UsageError, match="character 2.*nor_conv_3x3"):
+    with pytest.raises(UsageError, match=r"character 2.*nor_conv_3x3"):
         NasBench201().parse("|nor_conv_3x4~0|+|none~0|none~1|+|none~0|none~1|none~2|")
 
 
