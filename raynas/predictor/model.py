@@ -261,7 +261,7 @@ class GraphRanker(nn.Module):
         if torch.is_grad_enabled():
             last = gin.combine(projected, layer)
         else:
-            last = torch.empty(len(layer.own), states.shape[1])
+            last = states.new_empty(len(layer.own), states.shape[1])
             for start in range(0, len(last), _ROWS_AT_ONCE):
                 stop = start + _ROWS_AT_ONCE
                 last[start:stop] = gin.combine(projected, layer, start, stop)
