@@ -55,7 +55,7 @@ def _draw_curves(axes: "Axes", results: pd.DataFrame, architectures: pd.DataFram
         name = "fully trained" if level == top else f"paused at level {level}"
         axes.plot([], [], "o-", color=colour, label=f"{name} ({len(members)})")
     axes.set(xlabel="epochs of one architecture", ylabel="validation accuracy, %")
-    axes.legend(fontsize="small", loc="lower right", frameon=False)
+    axes.legend(fontsize="small", loc="lower right", edgecolor="none")
     axes.set_title("Nobody is discarded: losers pause", fontsize="medium")
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -66,6 +66,6 @@ def _draw_incumbent(axes: "Axes", results: pd.DataFrame) -> None:
     axes.plot(spent, 100 * results["accuracy"], ".", color=_LEVEL_COLOURS[1], ms=3)
     axes.plot(spent, best, drawstyle="steps-post", color=_ACCENT, lw=2, label="best so far")
     axes.set(xlabel="epochs spent by the whole search")
-    axes.legend(fontsize="small", loc="lower right", frameon=False)
+    axes.legend(fontsize="small", loc="lower right", edgecolor="none")
     axes.set_title("What the budget bought", fontsize="medium")
     axes.spines[["top", "right"]].set_visible(False)

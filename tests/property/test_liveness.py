@@ -148,9 +148,10 @@ class SearchMachine(RuleBasedStateMachine):
                 break
         else:
             raise AssertionError("the search does not end")
-        assert self.pool.num_in_flight == 0
+        assert self.pool.num_running == 0
         ends = {Status.PAUSED, Status.DONE, Status.FAILED}
         if self.search.abort is None:
+            assert self.pool.num_in_flight == 0
             assert all(c.status in ends for c in self.pool)
 
 

@@ -1,0 +1,68 @@
+"""What the README says is there, and what it shows runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from raynas.cli.main import app
+from raynas.config import PRESETS, load_search_config
+from raynas.setup import Parts, set_up
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+def help_of(command):
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, [command, "--help"]).output
+
+
+def test_every_command_is_in_the_readme_and_has_help():
+    for command in app.registered_commands:
+        assert f"raynas {command.name}" in README
+        assert len(help_of(command.name)) > 300
+
+
+def test_every_flag_of_the_table_is_a_flag():
+    flags = re.findall(r"^\| `(--[a-z]+)[ `]", README, re.M)
+    assert len(flags) >= 8
+    for flag in flags:
+        assert flag in help_of("search")
+
+
+def test_every_preset_is_named():
+    for preset in PRESETS:
+        assert f"`{preset}`" in README
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
+def test_configs_are_valid(path):
+    config = load_search_config(path)
+    if not config.data.name.startswith("torchvision"):
+        assert set_up(config, Parts(), workers=2).facts["task"]
+
+
+def test_the_laptop_config_is_what_the_defaults_are():
+    assert load_search_config(ROOT / "configs" / "laptop.yaml") == load_search_config()
+
+
+@pytest.mark.ray
+def test_the_python_of_the_readme_runs(tmp_path):
+    (code,) = blocks("python")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert "nor_conv" in done.stdout or "|" in done.stdout
