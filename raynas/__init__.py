@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from raynas.scheduling.full import FullPolicy
     from raynas.scheduling.nosh import NoshPolicy
     from raynas.scheduling.policy import Job, Outcome, SchedulingPolicy
-    from raynas.scheduling.pool import Pool, PoolSnapshot
+    from raynas.scheduling.pool import Pool
+    from raynas.scheduling.snapshot import PoolSnapshot
     from raynas.setup import Parts
     from raynas.spaces.architecture import Architecture
     from raynas.spaces.nasbench201 import NasBench201
@@ -29,7 +30,7 @@ _HOMES = {
     "Outcome": "raynas.scheduling.policy",
     "Parts": "raynas.setup",
     "Pool": "raynas.scheduling.pool",
-    "PoolSnapshot": "raynas.scheduling.pool",
+    "PoolSnapshot": "raynas.scheduling.snapshot",
     "RaynasError": "raynas.errors",
     "SchedulingPolicy": "raynas.scheduling.policy",
     "SearchConfig": "raynas.config",

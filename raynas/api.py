@@ -15,8 +15,9 @@ from raynas.runs.folder import RunFolder
 from raynas.runs.journal import Entry, Journal, read_journal
 from raynas.runs.views import Views
 from raynas.scheduling.budget import Budget
+from raynas.scheduling.candidate import Candidate
 from raynas.scheduling.events import Event
-from raynas.scheduling.pool import Candidate, Pool
+from raynas.scheduling.pool import Pool
 from raynas.scheduling.search import Search, replay
 from raynas.spaces.architecture import Architecture
 

@@ -20,12 +20,14 @@ import pytest
 
 from raynas.errors import InvalidArchitectureError, TrialError
 from raynas.scheduling.budget import Budget
+from raynas.scheduling.candidate import Status
 from raynas.scheduling.events import Metrics
 from raynas.scheduling.objective import Objective, Trial
 from raynas.scheduling.policy import SchedulingPolicy
-from raynas.scheduling.pool import Pool, PoolSnapshot, Status
+from raynas.scheduling.pool import Pool
 from raynas.scheduling.search import Proposals, Request, Search
 from raynas.scheduling.simulate import simulate
+from raynas.scheduling.snapshot import PoolSnapshot
 from raynas.seeds import derive_rng
 from raynas.spaces.architecture import Architecture
 from raynas.spaces.space import EnumerableSpace, Graph, SearchSpace, TaskShape

@@ -15,9 +15,9 @@ import ray
 
 from raynas.errors import WorkerError
 from raynas.scheduling.events import Metrics
-from raynas.scheduling.pool import PoolSnapshot
 from raynas.scheduling.search import Proposals, Request, Search
 from raynas.scheduling.simulate import Propose, Score
+from raynas.scheduling.snapshot import PoolSnapshot
 from raynas.spaces.architecture import Architecture
 
 _ACTOR_OPTIONS = {"num_cpus": 0, "max_restarts": 3, "max_task_retries": 3}

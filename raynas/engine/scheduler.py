@@ -13,7 +13,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import TrialScheduler
 
 from raynas.engine.dispatcher import Dispatcher
-from raynas.scheduling.pool import Status
+from raynas.scheduling.candidate import Status
 from raynas.scheduling.search import Decision
 
 

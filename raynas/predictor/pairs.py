@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from raynas.config import Section
-from raynas.scheduling.pool import PoolRecord, PoolSnapshot, ScoredRecord
+from raynas.scheduling.snapshot import PoolRecord, PoolSnapshot, ScoredRecord
 
 Ints = NDArray[np.int64]
 

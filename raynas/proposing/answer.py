@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from raynas.proposing.proposer import Proposer
-from raynas.scheduling.pool import PoolSnapshot
 from raynas.scheduling.search import Proposals, Request
+from raynas.scheduling.snapshot import PoolSnapshot
 
 
 class Answer:

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from raynas.scheduling.pool import PoolSnapshot
+from raynas.scheduling.snapshot import PoolSnapshot
 from raynas.spaces.architecture import Architecture
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from raynas.proposing.proposer import Proposer
-from raynas.scheduling.pool import PoolSnapshot
+from raynas.scheduling.snapshot import PoolSnapshot
 from raynas.spaces.architecture import Architecture
 from raynas.spaces.space import EnumerableSpace, SearchSpace
 

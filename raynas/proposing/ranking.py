@@ -18,7 +18,7 @@ from raynas.predictor.model import GraphSet
 from raynas.predictor.pairs import PairConfig, PairSet, make_pairs
 from raynas.proposing.proposer import Proposer
 from raynas.proposing.random import draw_new
-from raynas.scheduling.pool import PoolSnapshot
+from raynas.scheduling.snapshot import PoolSnapshot
 from raynas.spaces.architecture import Architecture
 from raynas.spaces.space import EnumerableSpace, SearchSpace
 

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raynas.runs.folder import RunFolder, replace_file
+from raynas.scheduling.candidate import Candidate, Status
 from raynas.scheduling.events import Event, Proposed, Reported
-from raynas.scheduling.pool import Candidate, Pool, Status
+from raynas.scheduling.pool import Pool
 
 _PAUSE_FACTOR = 10.0
 """A rewrite may take at most one part in about ten of the run's time."""

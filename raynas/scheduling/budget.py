@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from raynas.errors import ConfigError
-from raynas.scheduling.pool import Candidate, Pool
+from raynas.scheduling.candidate import Candidate
+from raynas.scheduling.pool import Pool
 
 
 class Unit(StrEnum):

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from raynas.errors import ConfigError
 from raynas.scheduling.budget import Budget, Unit
+from raynas.scheduling.candidate import Candidate
 from raynas.scheduling.policy import Job, SchedulingPolicy, check_levels
-from raynas.scheduling.pool import Candidate, Pool
+from raynas.scheduling.pool import Pool
 
 
 class FullPolicy(SchedulingPolicy):

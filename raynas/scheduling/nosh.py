@@ -14,8 +14,9 @@ from typing import Literal
 
 from raynas.errors import ConfigError
 from raynas.scheduling.budget import Budget, Unit, epochs_between, quotas
+from raynas.scheduling.candidate import Candidate
 from raynas.scheduling.policy import Job, SchedulingPolicy, check_levels
-from raynas.scheduling.pool import Candidate, Pool
+from raynas.scheduling.pool import Pool
 
 
 class NoshPolicy(SchedulingPolicy):

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from raynas.errors import ConfigError
-from raynas.scheduling.pool import Candidate, Pool
+from raynas.scheduling.candidate import Candidate
+from raynas.scheduling.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raynas.errors import TrialError
+from raynas.scheduling.candidate import Candidate, Status
 from raynas.scheduling.events import (
     Event,
     Failed,
@@ -27,7 +28,8 @@ from raynas.scheduling.events import (
     Started,
 )
 from raynas.scheduling.policy import Job, Outcome, SchedulingPolicy
-from raynas.scheduling.pool import Candidate, Pool, PoolSnapshot, Status
+from raynas.scheduling.pool import Pool
+from raynas.scheduling.snapshot import PoolSnapshot
 from raynas.seeds import derive_seed
 from raynas.spaces.architecture import Architecture
 from raynas.spaces.space import SearchSpace

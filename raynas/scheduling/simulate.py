@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from raynas.errors import TrialError
 from raynas.scheduling.events import Metrics
 from raynas.scheduling.objective import Objective, Trial
-from raynas.scheduling.pool import PoolSnapshot
 from raynas.scheduling.search import Decision, Proposals, Request, Search
+from raynas.scheduling.snapshot import PoolSnapshot
 from raynas.spaces.architecture import Architecture
 
 Propose = Callable[[Request, PoolSnapshot, dict[str, object]], Proposals]

@@ -5,9 +5,10 @@ import pytest
 from raynas.engine.search_run import RunOptions, run_search
 from raynas.errors import TrialError, WorkerError
 from raynas.scheduling.budget import Budget
+from raynas.scheduling.candidate import Status
 from raynas.scheduling.full import FullPolicy
 from raynas.scheduling.nosh import NoshPolicy
-from raynas.scheduling.pool import Pool, Status
+from raynas.scheduling.pool import Pool
 from raynas.scheduling.search import Search
 from raynas.scheduling.simulate import simulate
 from raynas.testing import FakeObjective, ToySpace, propose_at_random

@@ -8,9 +8,10 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from raynas.scheduling.budget import Budget
+from raynas.scheduling.candidate import Status
 from raynas.scheduling.events import Event, event_from_json, event_to_json
 from raynas.scheduling.nosh import NoshPolicy
-from raynas.scheduling.pool import Pool, Status
+from raynas.scheduling.pool import Pool
 from raynas.scheduling.search import Search, replay
 from raynas.testing import ToySpace, propose_at_random
 

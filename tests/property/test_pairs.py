@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 
 from raynas.predictor.pairs import PairConfig, PairKind, make_pairs
-from raynas.scheduling.pool import PoolRecord, PoolSnapshot
+from raynas.scheduling.snapshot import PoolRecord, PoolSnapshot
 
 ACCURACY = st.sampled_from([0.1, 0.2, 0.3, 0.4])
 CURVES = st.lists(st.lists(ACCURACY, min_size=1, max_size=3), min_size=2, max_size=12)

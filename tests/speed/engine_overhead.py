@@ -3,7 +3,7 @@
     .venv/bin/python tests/speed/engine_overhead.py [--sizes 100 300 1000]
 
 Ours: NOSH, levels 2/6/12, r = 0.5, journal and checkpoints on disk (5.5 results an architecture);
-in sync mode, whose rounds are barriers, and in async mode, which like ASHA never lets a worker wait.
+in sync mode, whose rounds are barriers, and in async mode, which like ASHA lets no worker wait.
 Stock: random search under `ASHAScheduler` (grace 2, factor 2, 12 epochs), `reuse_actors`, loggers
 off, the same number of results. Both on the same two-worker Ray, in turn. Prints seconds, ms per
 trial and results a second, and the ratio; asserts nothing about time.

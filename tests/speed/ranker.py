@@ -19,7 +19,7 @@ from raynas.predictor.fit import PredictorConfig, RankingPredictor
 from raynas.predictor.loss import PairBatch, logistic
 from raynas.predictor.model import GraphRanker, GraphSet
 from raynas.predictor.pairs import PairConfig, make_pairs
-from raynas.scheduling.pool import PoolRecord, PoolSnapshot
+from raynas.scheduling.snapshot import PoolRecord, PoolSnapshot
 from raynas.spaces.nasbench201 import NasBench201
 
 SPACE = NasBench201()

@@ -9,7 +9,7 @@ from raynas.predictor.fit import PredictorConfig, RankingPredictor
 from raynas.predictor.metrics import kendall_tau
 from raynas.predictor.model import GraphSet
 from raynas.predictor.pairs import PairConfig, make_pairs
-from raynas.scheduling.pool import PoolRecord, PoolSnapshot
+from raynas.scheduling.snapshot import PoolRecord, PoolSnapshot
 from raynas.spaces.nasbench201 import OPS, NasBench201
 
 SPACE = NasBench201()

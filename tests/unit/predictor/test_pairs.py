@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from raynas.predictor.pairs import PairConfig, PairKind, make_pairs
-from raynas.scheduling.pool import PoolRecord, PoolSnapshot, ScoredRecord
+from raynas.scheduling.snapshot import PoolRecord, PoolSnapshot, ScoredRecord
 
 
 def record(number, *accuracies, failed=False, **proxies):

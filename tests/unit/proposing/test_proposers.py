@@ -7,8 +7,8 @@ from raynas.errors import ConfigError
 from raynas.proposing.answer import Answer
 from raynas.proposing.random import RandomProposer, draw_new
 from raynas.proposing.ranking import RankingProposer
-from raynas.scheduling.pool import PoolRecord, PoolSnapshot
 from raynas.scheduling.search import Request
+from raynas.scheduling.snapshot import PoolRecord, PoolSnapshot
 from raynas.spaces.nasbench201 import NasBench201
 from raynas.testing import ProposerContract, ToySpace
 

@@ -2,9 +2,10 @@ import pytest
 
 from raynas.errors import ConfigError
 from raynas.scheduling.budget import Budget, largest_pool, nosh_cost, quotas
+from raynas.scheduling.candidate import Status
 from raynas.scheduling.full import FullPolicy
 from raynas.scheduling.nosh import NoshPolicy
-from raynas.scheduling.pool import Pool, Status
+from raynas.scheduling.pool import Pool
 from raynas.scheduling.search import Search
 from raynas.testing import FakeObjective, PolicyContract, ToySpace, propose_at_random, run_simulated
 

@@ -3,6 +3,7 @@ import math
 import pytest
 
 from raynas.errors import RunFolderError
+from raynas.scheduling.candidate import Status
 from raynas.scheduling.events import (
     Failed,
     Interrupted,
@@ -13,7 +14,7 @@ from raynas.scheduling.events import (
     event_from_json,
     event_to_json,
 )
-from raynas.scheduling.pool import Pool, Status
+from raynas.scheduling.pool import Pool
 
 
 def pool_of(count, levels=(1, 2, 4)):
