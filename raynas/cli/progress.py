@@ -15,6 +15,7 @@ from raynas.scheduling.search import Search
 
 _LINE_EVERY_S = 5.0
 _DRAW_EVERY_S = 0.2
+_ETA_AFTER = 0.05
 
 
 class Progress(Protocol):
@@ -100,8 +101,8 @@ def eta_s(pool: Pool, budget: Budget) -> float | None:
     spent = budget.spent(pool)
     if budget.unit is Unit.WALL_S:
         return max(0.0, budget.limit - spent)
-    if spent <= 0 or pool.elapsed_s <= 0:
-        return None
+    if spent < _ETA_AFTER * budget.limit or pool.elapsed_s <= 0:
+        return None  # starting up says little of the pace
     return max(0.0, budget.limit - spent) * pool.elapsed_s / spent
 
 

@@ -104,8 +104,9 @@ def run_search(
         newcomers.close()
         search.resume()
         notify()
-    if dispatcher.error is not None:
-        raise dispatcher.error
+    error = dispatcher.error or search.abort
+    if error is not None:
+        raise error
     return dispatcher.notices
 
 

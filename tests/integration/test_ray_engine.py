@@ -6,6 +6,7 @@ from raynas.engine.search_run import RunOptions, run_search
 from raynas.errors import TrialError, WorkerError
 from raynas.scheduling.budget import Budget
 from raynas.scheduling.candidate import Status
+from raynas.scheduling.events import Started
 from raynas.scheduling.full import FullPolicy
 from raynas.scheduling.nosh import NoshPolicy
 from raynas.scheduling.pool import Pool
@@ -120,3 +121,81 @@ def test_a_user_tune_scheduler_decides_instead(local_ray, tmp_path):
     assert max(levels) == 3
     assert min(levels) < 3  # somebody was stopped early
     assert search.pool.spent_epochs == sum(c.epochs for c in search.pool)
+
+
+class Telling(FakeObjective):
+    """Reports which process trained, and how many trials that process has started."""
+
+    def start(self, architecture, seed):
+        self.started = getattr(self, "started", 0) + 1
+        return super().start(architecture, seed)
+
+    def metrics(self, text, epoch):
+        import os
+
+        return {**super().metrics(text, epoch), "pid": os.getpid(), "started": self.started}
+
+
+def test_actors_are_reused_from_one_architecture_to_the_next(local_ray, tmp_path):
+    search = new_search()
+    run_search(search, Telling(), propose_at_random(search.space), options(tmp_path))
+    reports = [metrics for c in search.pool for metrics in c.metrics.values()]
+    assert len({report["pid"] for report in reports}) <= 2
+    assert max(report["started"] for report in reports) > len(search.pool) / 2
+
+
+class AllDying(FakeObjective):
+    def metrics(self, text, epoch):
+        import os
+
+        os._exit(1)
+
+
+def test_if_workers_only_die_the_run_stops_and_blames_nobody(local_ray, tmp_path):
+    search = new_search()
+    with pytest.raises(WorkerError, match="workers in a row died"):
+        run_search(search, AllDying(), propose_at_random(search.space), options(tmp_path))
+    assert search.pool.spent_epochs == 0
+    assert search.pool.num_running == 0
+
+
+class Raising(FakeObjective):
+    def metrics(self, text, epoch):
+        if text in self.failing:
+            return {"accuracy": float("nan")}
+        if text.endswith("3"):
+            raise ValueError("a shape does not fit")
+        return super().metrics(text, epoch)
+
+
+def test_whatever_training_raises_is_recorded_and_the_search_goes_on(local_ray, tmp_path):
+    search = new_search()
+    objective = Raising(failing=[f"a{i}" for i in range(0, 1000, 7)])
+    run_search(search, objective, propose_at_random(search.space), options(tmp_path))
+    errors = [c.error for c in search.pool if c.status is Status.FAILED]
+    assert any("ValueError: a shape does not fit" in error for error in errors)
+    assert any("accuracy is nan at epoch 1" in error for error in errors)
+    assert all(c.level == 0 for c in search.pool if c.status is Status.FAILED)
+    assert search.finished
+
+
+def test_a_wall_clock_budget_is_kept(local_ray, tmp_path):
+    class Slow(FakeObjective):
+        def metrics(self, text, epoch):
+            import time
+
+            time.sleep(0.2)
+            return super().metrics(text, epoch)
+
+    started_s = []
+
+    def emit(event, elapsed_s):
+        if isinstance(event, Started):
+            started_s.append(elapsed_s)
+
+    budget = Budget.parse("6s", workers=2)
+    search = new_search(NoshPolicy(LEVELS, budget, per_round=5), emit=emit)
+    run_search(search, Slow(), propose_at_random(search.space), options(tmp_path))
+    assert max(started_s) < 6
+    assert search.finished
+    assert search.pool.spent_epochs > 0

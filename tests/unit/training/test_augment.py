@@ -50,10 +50,11 @@ def test_flip_mirrors_left_and_right():
 
 
 def test_flip_of_a_crop_is_the_crop_flipped():
-    images, where = numbered(), draws(top=2, left=0, flip=0)
+    images = numbered()
     both = Augmentation(crop_padding=1, flip=True)
-    mirrored = both.move(images, draws(top=2, left=0, flip=1))
-    assert torch.equal(mirrored, both.move(images, where).flip(2))
+    for left in (0, 2):
+        cropped, mirrored = (both.move(images, draws(2, left, flip)) for flip in (0, 1))
+        assert torch.equal(mirrored, cropped.flip(2))
 
 
 def test_types_are_kept():

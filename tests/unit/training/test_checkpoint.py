@@ -40,6 +40,13 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
 
 
+def test_a_reader_of_the_old_checkpoint_keeps_it_whole(tmp_path):
+    save_checkpoint(tmp_path / "a.pt", {"epoch": 1})
+    os.link(tmp_path / "a.pt", tmp_path / "reader.pt")  # as one who has it open sees it
+    save_checkpoint(tmp_path / "a.pt", {"epoch": 2})
+    assert load_checkpoint(tmp_path / "reader.pt") == {"epoch": 1}
+
+
 @pytest.mark.parametrize("write", [torch.save, lambda o, p: p.write_bytes(pickle.dumps(o))])
 def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, write):
     write({"weights": Hostile(f"touch {tmp_path / 'ran'}")}, tmp_path / "a.pt")

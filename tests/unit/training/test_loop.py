@@ -121,6 +121,25 @@ def test_the_learning_rate_spans_the_full_length(trial):
     assert rates == pytest.approx(expected)
 
 
+def test_every_epoch_has_its_own_order_and_crops(digits, trial, make_network):
+    first_batches = []
+
+    class Spy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = make_network()
+
+        def forward(self, images):
+            first_batches.append(images.detach().clone())
+            return self.inner(images)
+
+    one = trial(network=Spy())
+    for epoch in (1, 2):
+        del first_batches[epoch - 1 :]
+        one.train(epoch)
+    assert not torch.equal(*first_batches[:2])
+
+
 class Exploding(nn.Module):
     def __init__(self, error=None, value=math.nan):
         super().__init__()
