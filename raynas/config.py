@@ -86,7 +86,7 @@ class SearchConfig(Section):
     data: Choice = Choice(name="digits")
     budget: str = "120"
     levels: tuple[int, ...] = (1, 2, 4, 8)
-    policy: Choice = Choice(name="nosh")
+    policy: Choice = Choice(name="nosh", promote_fraction=0.5, per_round=10, mode="sync")
     proposer: Choice = Choice(name="ranking")
     level0: Level0Config = Level0Config()
     training: dict[str, Any] = Field(default_factory=dict)

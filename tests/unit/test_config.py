@@ -21,7 +21,7 @@ def test_layers_override_each_other(tmp_path):
     )
     assert config.budget == "90m"
     assert config.levels == (2, 4)
-    assert config.policy.options == {"per_round": 3}
+    assert config.policy.options == {"per_round": 3, "promote_fraction": 0.5, "mode": "sync"}
     assert config.data.name == "npz:x.npz"
 
 
