@@ -225,18 +225,18 @@ class _Session:
         if engine != "ray":
             raise ConfigError(f"engine: {engine!r} must be 'ray' or 'simulate'")
         from raynas.engine.search_run import RunOptions, run_search
-        from raynas.engine.session import Resources, capacity, connected
+        from raynas.engine.session import Resources, capacity, connected, has_gpus
 
-        resources = Resources(self._config.resources.cpus, self._config.resources.gpus)
-        options = RunOptions(self._folder.path, self._config.workers, resources)
         self._set_up(1)  # complain before Ray is started
+        asked = self._config.resources
+        resources = Resources(asked.cpus, asked.gpus or 0.0)
 
         def drive(setup: "Setup", search: Search) -> list[str]:
             return run_search(
                 search,
                 setup.objective,
                 setup.answer,
-                options,
+                RunOptions(self._folder.path, self._config.workers, resources),
                 score=setup.score,
                 report_epochs=getattr(setup.objective, "report_epochs", None),
                 scheduler=scheduler,
@@ -244,6 +244,10 @@ class _Session:
             )
 
         with connected(address, self._config.workers, resources):
+            if asked.gpus is None:
+                resources = Resources(asked.cpus, float(has_gpus()))
+                resolved = asked.model_copy(update={"gpus": resources.gpus})
+                self._config = self._config.model_copy(update={"resources": resolved})
             workers = self._config.workers or max(1, capacity(resources))
             return self._run(drive, workers)
 

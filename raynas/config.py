@@ -58,10 +58,15 @@ class Level0Config(Section):
 
 
 class ResourcesConfig(Section):
-    """What one trial holds while it trains."""
+    """What one trial holds while it trains.
+
+    Attributes:
+        cpus: CPU cores.
+        gpus: GPUs, a fraction shares one; None: one if there are any, else none.
+    """
 
     cpus: float = Field(1.0, ge=0)
-    gpus: float = Field(0.0, ge=0)
+    gpus: float | None = Field(None, ge=0)
 
 
 class SearchConfig(Section):
@@ -76,7 +81,7 @@ class SearchConfig(Section):
         policy: Who is trained how far.
         proposer: Which architectures next.
         level0: Zero-cost proxies.
-        training: How a network is trained (`raynas.training.loop.TrainingConfig`).
+        training: How a network is trained (`raynas.training.recipe.TrainingConfig`).
         resources: What each trial holds.
         workers: Trials side by side (None: as many as fit).
         seed: Every draw of the run derives from it.

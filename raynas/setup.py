@@ -75,7 +75,10 @@ def set_up(config: SearchConfig, parts: Parts, *, workers: int) -> Setup:
         UsageError: whatever the user got wrong, in one line.
     """
     levels = check_levels(config.levels)
-    budget = Budget.parse(config.budget, workers=workers, gpus_per_trial=config.resources.gpus)
+    gpus = config.resources.gpus
+    # Not resolved yet: Ray is not connected. A budget in GPU hours is then judged later.
+    held = 1.0 if gpus is None else gpus
+    budget = Budget.parse(config.budget, workers=workers, gpus_per_trial=held)
     space = parts.space or _space(config)
     policy = _policy(config, parts, levels, budget)
     proposer = _proposer(config, parts, space)
@@ -87,10 +90,10 @@ def set_up(config: SearchConfig, parts: Parts, *, workers: int) -> Setup:
             space,
             data=config.data.name,
             data_options=config.data.options,
-            training_options=config.training,
+            # A trial that holds no GPU must not use one that Ray gave to another.
+            training_options={**({} if gpus else {"device": "cpu"}), **config.training},
             full_epochs=levels[-1],
         )
-        training.prepare()
         facts = training.facts()
         objective = training
         if config.level0.mode != "off":

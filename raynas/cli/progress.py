@@ -126,7 +126,7 @@ def line(search: Search, budget: Budget) -> str:
     if tau is not None:
         parts.append(f"tau {tau:.2f}")
     left_s = eta_s(pool, budget)
-    if left_s is not None:
+    if left_s:
         parts.append(f"about {duration(left_s)} left")
     return " | ".join(parts)
 
@@ -158,7 +158,7 @@ def table(search: Search, budget: Budget) -> Table:
             f"failed {pool.num_failed}",
             f"predictor tau {tau:.2f}" if tau is not None else "predictor not fitted yet",
             f"{duration(pool.elapsed_s)} elapsed",
-            f"about {duration(left_s)} left" if left_s is not None else "",
+            f"about {duration(left_s)} left" if left_s else "",
         ]
     )
     return shown

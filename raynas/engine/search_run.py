@@ -5,20 +5,12 @@ search from one to the next. Tune's own restore is never used: it forgets the sc
 every paused trial.
 """
 
+import logging
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from raynas.engine.session import (
-    Resources,
-    capacity,
-    check_capacity,
-)  # before ray.tune: it sets env
-
-# isort: split
-import logging
 
 from ray import cloudpickle, tune
 from ray.tune.schedulers import TrialScheduler
@@ -27,6 +19,7 @@ from raynas.engine.dispatcher import Dispatcher
 from raynas.engine.newcomers import Newcomers
 from raynas.engine.scheduler import PolicyScheduler, UserScheduler
 from raynas.engine.searcher import CandidateSearcher
+from raynas.engine.session import Resources, capacity
 from raynas.engine.trainable import CandidateTrainable
 from raynas.scheduling.objective import Objective
 from raynas.scheduling.search import Search
@@ -83,7 +76,6 @@ def run_search(
         WorkerError: workers cannot work.
         TrialError: every newcomer of a round failed.
     """
-    check_capacity(options.resources)
     width = _Width(options)
     newcomers = Newcomers(search, propose, score, num_scorers=width())
     dispatcher = Dispatcher(
@@ -117,7 +109,8 @@ def _fit(
     width: Callable[[], int],
     scheduler: TrialScheduler | None,
 ) -> None:
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    # It would report every paused trial as one that "did not complete"; errors reach us anyway.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = options.folder / "tune"
     trainable = tune.with_resources(
         tune.with_parameters(

@@ -2,22 +2,17 @@
 
 import math
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import ray
+
 from raynas.errors import ConfigError
 
-# Read by ray.tune when it is imported: no loggers that keep files open per trial, no new output.
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-# The journal is the truth; Tune's own snapshots are never read.
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-
-import ray
+_ANSWER_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +49,7 @@ def connected(
     need (at least the machine's), and is shut down at the end.
 
     Raises:
-        ConfigError: no Ray answers at the address.
+        ConfigError: no Ray answers at the address, or no trial fits this machine.
     """
     if ray.is_initialized():
         yield
@@ -71,6 +66,7 @@ def connected(
             "include_dashboard": False,
             "_node_ip_address": "127.0.0.1",
         }
+    _check_answers(target)
     try:
         ray.init(target, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -78,9 +74,27 @@ def connected(
             f"address: no Ray cluster at {target!r}: {' '.join(str(error).split())[:200]}"
         ) from error
     try:
+        if target is None:  # a cluster may grow what it lacks; this machine will not
+            _check_capacity(resources or Resources())
         yield
     finally:
         ray.shutdown()
+
+
+def has_gpus() -> bool:
+    """Return whether the cluster offers GPUs now."""
+    return bool(ray.cluster_resources().get("GPU", 0) >= 1)
+
+
+def _check_answers(target: str | None) -> None:
+    """Raise `ConfigError` if nobody listens at ``host:port``; Ray itself would try for minutes."""
+    host, _, port = (target or "").rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        return  # `auto`, a named cluster or ray://…: for Ray to resolve
+    try:
+        socket.create_connection((host, int(port)), timeout=_ANSWER_WITHIN_S).close()
+    except OSError as error:
+        raise ConfigError(f"address: no Ray cluster answers at {target!r}: {error}") from None
 
 
 def capacity(resources: Resources) -> int:
@@ -90,12 +104,12 @@ def capacity(resources: Resources) -> int:
     return int(min(counts) + 1e-6)
 
 
-def check_capacity(resources: Resources) -> None:
-    """Raise `ConfigError` if not even one trial fits the cluster."""
+def _check_capacity(resources: Resources) -> None:
+    """Raise `ConfigError` if not even one trial fits this machine."""
     if capacity(resources) < 1:
         offered = ray.cluster_resources()
         have = ", ".join(f"{offered.get(n, 0):g} {n}" for n in ("CPU", "GPU"))
         raise ConfigError(
             f"resources: a trial needs {resources.cpus:g} CPU and {resources.gpus:g} GPU, "
-            f"but the cluster has {have}"
+            f"but this machine has {have}"
         )

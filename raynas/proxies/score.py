@@ -12,9 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from raynas.errors import ConfigError, DataError
+from raynas.networks.seeding import seeded
 from raynas.proxies.proxy import DEFAULT_PROXIES, PROXIES, Proxy, finite
 from raynas.proxies.trace import Need, TracedProxy, trace
-from raynas.proxies.untouched import seeded
 from raynas.registry import lookup
 from raynas.spaces.architecture import Architecture
 from raynas.spaces.space import SearchSpace, TaskShape

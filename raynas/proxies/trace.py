@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
+from raynas.networks.seeding import seeded
 from raynas.proxies.proxy import WORST, finite
 from raynas.proxies.untouched import (
     CONVOLUTIONS,
@@ -27,7 +28,6 @@ from raynas.proxies.untouched import (
     RELUS,
     argument,
     run_untouched,
-    seeded,
 )
 
 _SAME_LOGITS = 1e-6

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raynas.errors import CheckpointError, TrialError
+from raynas.networks.seeding import seeded
 from raynas.scheduling.events import Metrics
 from raynas.scheduling.objective import Trial
 from raynas.seeds import derive_seed
@@ -26,7 +27,6 @@ from raynas.training.data import DataSplits
 from raynas.training.evaluation import Evaluation, evaluate, logits_of
 from raynas.training.placement import Placement
 from raynas.training.recipe import TrainingConfig
-from raynas.training.seeding import seeded
 
 _FORMAT = 1
 

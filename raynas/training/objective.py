@@ -14,6 +14,7 @@ from torch import Tensor
 from raynas.config import validate
 from raynas.errors import ConfigError
 from raynas.networks.cost import flops, num_params
+from raynas.networks.seeding import seeded
 from raynas.scheduling.objective import Objective
 from raynas.seeds import derive_rng, derive_seed
 from raynas.spaces.architecture import Architecture
@@ -21,7 +22,6 @@ from raynas.spaces.space import SearchSpace, TaskShape
 from raynas.training.data import DataSpec, DataSplits, load_data_once, make_spec
 from raynas.training.loop import NetworkTrial
 from raynas.training.recipe import TrainingConfig
-from raynas.training.seeding import seeded
 from raynas.training.splitting import stratified_order
 
 _CPU = torch.device("cpu")
