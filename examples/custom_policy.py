@@ -32,5 +32,5 @@ class MedianPolicy(SchedulingPolicy):
 if __name__ == "__main__":
     import raynas
 
-    result = raynas.search(overrides={"budget": "30"}, parts=raynas.Parts(policy=MedianPolicy))
+    result = raynas.search(budget=30, policy=MedianPolicy)
     print(result.architecture, result.accuracy)

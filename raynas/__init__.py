@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raynas.api import SearchResult, resume, search, status
+    from raynas.api import resume, search, status
     from raynas.config import SearchConfig
     from raynas.errors import RaynasError, UsageError
     from raynas.loading import load
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from raynas.scheduling.policy import Job, Outcome, SchedulingPolicy
     from raynas.scheduling.pool import Pool
     from raynas.scheduling.snapshot import PoolSnapshot
-    from raynas.setup import Parts
+    from raynas.session import SearchResult
     from raynas.spaces.architecture import Architecture
     from raynas.spaces.nasbench201 import NasBench201
     from raynas.spaces.space import SearchSpace
@@ -28,13 +28,12 @@ _HOMES = {
     "NasBench201": "raynas.spaces.nasbench201",
     "NoshPolicy": "raynas.scheduling.nosh",
     "Outcome": "raynas.scheduling.policy",
-    "Parts": "raynas.setup",
     "Pool": "raynas.scheduling.pool",
     "PoolSnapshot": "raynas.scheduling.snapshot",
     "RaynasError": "raynas.errors",
     "SchedulingPolicy": "raynas.scheduling.policy",
     "SearchConfig": "raynas.config",
-    "SearchResult": "raynas.api",
+    "SearchResult": "raynas.session",
     "SearchSpace": "raynas.spaces.space",
     "UsageError": "raynas.errors",
     "largest_pool": "raynas.scheduling.budget",
@@ -53,7 +52,6 @@ __all__ = [
     "NasBench201",
     "NoshPolicy",
     "Outcome",
-    "Parts",
     "Pool",
     "PoolSnapshot",
     "RaynasError",

@@ -27,6 +27,12 @@ from raynas.spaces import SPACES
 from raynas.spaces.space import SearchSpace
 from raynas.training.objective import TrainingObjective
 
+Policy = SchedulingPolicy | Callable[[tuple[int, ...], Budget], SchedulingPolicy]
+"""A policy, or a function from (levels, budget) to one."""
+
+MakeProposer = Proposer | Callable[[SearchSpace], Proposer]
+"""A proposer, or a function from a space to one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -41,8 +47,8 @@ class Parts:
     """
 
     space: SearchSpace | None = None
-    policy: SchedulingPolicy | Callable[[tuple[int, ...], Budget], SchedulingPolicy] | None = None
-    proposer: Proposer | Callable[[SearchSpace], Proposer] | None = None
+    policy: Policy | None = None
+    proposer: MakeProposer | None = None
     objective: Objective | None = None
     score: Score | None = None
 

@@ -17,11 +17,12 @@ RANKS = {
     "engine": 5,
     "setup": 5,
     "loading": 5,
-    "api": 6,
-    "cli": 7,
-    "testing": 8,
-    "__init__": 9,
-    "__main__": 9,
+    "session": 6,
+    "api": 7,
+    "cli": 8,
+    "testing": 9,
+    "__init__": 10,
+    "__main__": 10,
 }
 SAME_RANK = {("proposing", "predictor"), ("proposing", "proxies"), ("setup", "engine")}
 PURE = ("spaces", "scheduling", "runs", "config", "errors", "registry", "seeds", "cli")

@@ -108,7 +108,7 @@ def eta_s(pool: Pool, budget: Budget) -> float | None:
 
 def pyramid_words(pool: Pool) -> str:
     """Return how many ever reached each level, lowest first, e.g. ``48 > 24 > 12 > 6``."""
-    return " > ".join(str(pool.reached(level)) for level in range(1, pool.num_levels + 1))
+    return " > ".join(map(str, pool.population()))
 
 
 def line(search: Search, budget: Budget) -> str:

@@ -10,8 +10,8 @@ import typer
 from raynas.cli.common import DONE, INTERRUPTED, duration, exit_codes, percent
 
 if TYPE_CHECKING:
-    from raynas.api import SearchResult
     from raynas.cli.progress import Progress
+    from raynas.session import SearchResult
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Workers = Annotated[
@@ -56,14 +56,16 @@ def search(
     with exit_codes():
         from raynas import api
 
-        flags = {"space": space, "data": data, "budget": budget, "seed": seed, "workers": workers}
-        overrides = {key: value for key, value in flags.items() if value is not None}
         progress = _progress(as_json)
         with progress:
             result = api.search(
                 config=config,
                 preset=preset,
-                overrides=overrides,
+                space=space,
+                data=data,
+                budget=budget,
+                seed=seed,
+                workers=workers,
                 assignments=tuple(set_ or ()),
                 out=out,
                 address=address,

@@ -110,6 +110,10 @@ class Pool:
         """Number of candidates that ever reached `level` (failed later or not)."""
         return self._reached[level]
 
+    def population(self) -> list[int]:
+        """Return how many candidates ever reached each level, lowest level first."""
+        return self._reached[1:]
+
     def heading(self, level: int) -> int:
         """Number of committed jobs that will lift a candidate from below `level` to it."""
         return self._heading[level]

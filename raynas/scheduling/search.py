@@ -206,20 +206,19 @@ class Search:
     @property
     def finished(self) -> bool:
         """Whether nothing runs and nothing more will: the pool is final."""
-        if self.pool.num_running or self._pending is not None:
-            return False
-        if self.abort:
-            return True
-        return not self.next_jobs(1) and self.policy.wants(self.pool) <= 0
+        return self._ended(self.next_jobs)
 
     @property
     def finished_but_for_owed(self) -> bool:
         """Whether only interrupted jobs are left, where somebody else decides on those."""
+        return self._ended(lambda slots: self.policy.next_jobs(self.pool, slots))
+
+    def _ended(self, next_jobs: Callable[[int], list[Job]]) -> bool:
         if self.pool.num_running or self._pending is not None:
             return False
         if self.abort:
             return True
-        return not self.policy.next_jobs(self.pool, 1) and self.policy.wants(self.pool) <= 0
+        return not next_jobs(1) and self.policy.wants(self.pool) <= 0
 
     # -- what an engine says -------------------------------------------------------------------
 

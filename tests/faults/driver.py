@@ -7,7 +7,6 @@ from pathlib import Path
 from raynas import api
 from raynas.config import load_search_config
 from raynas.proposing.random import RandomProposer
-from raynas.setup import Parts
 from raynas.testing import FakeObjective, ToySpace
 
 
@@ -39,14 +38,14 @@ def config():
 
 def parts(log):
     space = ToySpace()
-    return Parts(space=space, proposer=RandomProposer(space), objective=Logged(log))
+    return {"space": space, "proposer": RandomProposer(space), "objective": Logged(log)}
 
 
 if __name__ == "__main__":
     verb, folder = sys.argv[1], Path(sys.argv[2])
     own = parts(folder.with_suffix(".log"))
     if verb == "search":
-        result = api.search(config=config(), parts=own, out=folder)
+        result = api.search(config=config(), **own, out=folder)
     else:
-        result = api.resume(folder, parts=own)
+        result = api.resume(folder, **own)
     sys.exit(0 if result.finished else 3)

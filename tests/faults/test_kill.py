@@ -70,7 +70,7 @@ def simulated(tmp_path):
         sys.path.pop(0)
     log = tmp_path / "simulated.log"
     result = api.search(
-        config=driver.config(), parts=driver.parts(log), out=tmp_path / "sim", engine="simulate"
+        config=driver.config(), **driver.parts(log), out=tmp_path / "sim", engine="simulate"
     )
     return result.pool
 
