@@ -6,9 +6,11 @@ every paused trial.
 """
 
 import logging
+import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -142,9 +144,23 @@ def _fit(
         ),
     )
     try:
-        tuner.fit()
+        with _pending_trials(max(8, 2 * width())):
+            tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _pending_trials(count: int) -> Iterator[None]:
+    """Let Tune start `count` actors at once; with a searcher of one's own it starts one by one."""
+    name = "TUNE_MAX_PENDING_TRIALS_PG"
+    given = os.environ.get(name)
+    os.environ[name] = given or str(count)
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[name]
 
 
 class _Width:
