@@ -94,8 +94,11 @@ class FitReport:
     fit_s: float
 
     def as_record(self) -> dict[str, Any]:
-        """Return the report as JSON values."""
-        return asdict(self)
+        """Return the report as JSON values; what could not be measured is None."""
+        return {
+            name: None if isinstance(value, float) and math.isnan(value) else value
+            for name, value in asdict(self).items()
+        }
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from raynas.errors import ConfigError
+from raynas.predictor.fit import RankingPredictor
 from raynas.proposing.answer import Answer
 from raynas.proposing.random import RandomProposer, draw_new
 from raynas.proposing.ranking import RankingProposer
@@ -72,8 +73,29 @@ def test_the_fit_is_on_record():
     pool = pool_of(space, 12, lambda a: len(a.text) / 100)
     proposer.propose(pool, 3, np.random.default_rng(0))
     assert proposer.fit_record["num_trained"] == 12
-    assert proposer.fit_record["num_scored"] == 15_625
+    assert proposer.fit_record["num_scored"] == 5390  # keys: one function is scored once
     assert proposer.fit_record["score_s"] > 0
+
+
+def test_equal_functions_are_one_to_the_predictor(monkeypatch):
+    """Skipped or cut-off ops differ in text only: the pool's copy is learnt as its twin's."""
+    space = NasBench201()
+    seen = []
+    fit = RankingPredictor.fit
+
+    def hear(self, graphs, pairs, seed):
+        seen.extend(graphs)
+        return fit(self, graphs, pairs, seed)
+
+    monkeypatch.setattr(RankingPredictor, "fit", hear)
+    twins = [a for a in space if space.key(a) == "((0)@nor_conv_3x3)@nor_conv_3x3"]
+    assert len(twins) > 1
+    others = pool_of(space, 10, lambda a: len(a.text) / 100).candidates
+    last = PoolRecord(10, twins[-1].text, space.key(twins[-1]), 1, (0.5,), {}, False)
+    pool = PoolSnapshot(1, (1, 2, 4), (*others, last), ())
+    RankingProposer(space, predictor=FAST).propose(pool, 3, np.random.default_rng(0))
+    np.testing.assert_array_equal(seen[10].labels, space.graph(twins[0]).labels)
+    assert (seen[10].labels != space.graph(twins[-1]).labels).any()
 
 
 def test_what_is_cached_does_not_travel():
