@@ -82,11 +82,11 @@ def search(
     from raynas.session import Session
     from raynas.setup import Parts
 
-    given = {"space": space, "data": data, "policy": policy, "proposer": proposer}
-    named = {kind: it for kind, it in given.items() if isinstance(it, str | Mapping)}
-    own = {kind: it for kind, it in given.items() if it is not None and kind not in named}
-    values = {"budget": budget, "levels": levels, "seed": seed, "workers": workers}
-    overrides = {**named, **{key: value for key, value in values.items() if value is not None}}
+    values = {"data": data, "budget": budget, "levels": levels, "seed": seed, "workers": workers}
+    overrides = {key: value for key, value in values.items() if value is not None}
+    for kind, it in (("space", space), ("policy", policy), ("proposer", proposer)):
+        if isinstance(it, str | Mapping):
+            overrides[kind] = it
     if isinstance(config, SearchConfig):
         config = config.model_dump(mode="json")
     resolved = load_search_config(
@@ -94,9 +94,14 @@ def search(
     )
     folder = RunFolder(out if out is not None else _new_folder())
     folder.check_free()
-    parts = Parts(**own, objective=objective, score=score)  # type: ignore[arg-type]
-    session = Session(resolved, parts, folder, [], 0, listener)
-    return session.run(engine, address, scheduler)
+    parts = Parts(
+        space=None if isinstance(space, str | Mapping) else space,
+        policy=None if isinstance(policy, str | Mapping) else policy,
+        proposer=None if isinstance(proposer, str | Mapping) else proposer,
+        objective=objective,
+        score=score,
+    )
+    return Session(resolved, parts, folder, listener).run(engine, address, scheduler)
 
 
 def resume(
@@ -134,7 +139,7 @@ def resume(
     Raises:
         UsageError: the folder holds no run, a running one, or names code that is not trusted.
     """
-    from raynas.session import Session, given
+    from raynas.session import Session
     from raynas.setup import Parts
 
     folder = RunFolder(run)
@@ -145,14 +150,14 @@ def resume(
     if workers is not None:
         config = config.model_copy(update={"workers": workers})
     parts = Parts(space, policy, proposer, objective, score)
-    missing = [k for k in folder.read_manifest().get("own_parts", []) if not given(parts, k)]
+    given = parts.given()
+    missing = [kind for kind in folder.read_manifest().get("own_parts", []) if kind not in given]
     if missing:
         raise RunFolderError(
             f"{folder.path} was searched with objects of your own ({', '.join(missing)}): "
             "resume it from Python with the same ones"
         )
-    history, size = read_journal(folder.journal) if folder.journal.exists() else ([], 0)
-    session = Session(config, parts, folder, history, size, listener)
+    session = Session(config, parts, folder, listener, resumed=True)
     return session.run(engine, address, scheduler)
 
 

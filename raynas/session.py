@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from raynas.config import SearchConfig
 from raynas.errors import ConfigError
 from raynas.runs.folder import RunFolder
-from raynas.runs.journal import Entry, Journal
+from raynas.runs.journal import Entry, Journal, read_journal
 from raynas.runs.views import Views
 from raynas.scheduling.budget import Budget
 from raynas.scheduling.candidate import Candidate
@@ -63,6 +63,10 @@ class SearchResult:
         }
 
 
+Drive = Callable[[Setup, Search, Callable[[], None]], list[str]]
+"""Runs a search on an engine, calling the function whenever the pool changed; returns notices."""
+
+
 class Session:
     """One session of a search: from nothing, or from a journal, to its end or an interruption."""
 
@@ -71,23 +75,22 @@ class Session:
         config: SearchConfig,
         parts: Parts,
         folder: RunFolder,
-        history: list[Entry],
-        journal_size: int,
         listener: Listener | None,
+        *,
+        resumed: bool = False,
     ) -> None:
         self._config = config
         self._parts = parts
         self._folder = folder
-        self._history = history
-        self._journal_size = journal_size
         self._listener = listener
+        self._resumed = resumed
 
     def run(
         self, engine: str, address: str | None, scheduler: "TrialScheduler | None"
     ) -> SearchResult:
         """Run it on `engine` until the search is finished or interrupted."""
         if engine == "simulate":
-            return self._run(lambda setup, search: _simulate(setup, search), self._config.workers)
+            return self._run(_simulate, self._config.workers)
         if engine != "ray":
             raise ConfigError(f"engine: {engine!r} must be 'ray' or 'simulate'")
         from raynas.engine.search_run import RunOptions, run_search
@@ -97,7 +100,7 @@ class Session:
         asked = self._config.resources
         resources = Resources(asked.cpus, asked.gpus or 0.0)
 
-        def drive(setup: Setup, search: Search) -> list[str]:
+        def drive(setup: Setup, search: Search, notify: Callable[[], None]) -> list[str]:
             return run_search(
                 search,
                 setup.objective,
@@ -106,7 +109,7 @@ class Session:
                 score=setup.score,
                 report_epochs=getattr(setup.objective, "report_epochs", None),
                 scheduler=scheduler,
-                notify=lambda: self._notify(search, setup),
+                notify=notify,
             )
 
         with connected(address, self._config.workers, resources):
@@ -120,34 +123,35 @@ class Session:
     def _set_up(self, workers: int) -> Setup:
         return set_up(self._config, self._parts, workers=workers)
 
-    def _run(
-        self,
-        drive: Callable[[Setup, Search], list[str]],
-        workers: int | None,
-    ) -> SearchResult:
+    def _run(self, drive: Drive, workers: int | None) -> SearchResult:
         setup = self._set_up(workers or 1)
-        if self._history or self._folder.config.exists():
+        if self._resumed:
             self._folder.lock()
         else:
-            kinds = ("space", "policy", "proposer", "objective")
-            own = [kind for kind in kinds if given(self._parts, kind)]
-            facts = {"seed": self._config.seed, "data": setup.facts, "own_parts": own}
+            facts = {
+                "seed": self._config.seed,
+                "data": setup.facts,
+                "own_parts": self._parts.given(),
+            }
             self._folder.create(self._config.model_dump(mode="json"), facts)
         try:
-            with Journal(self._folder.journal, self._journal_size) as journal:
-                return self._search(drive, setup, journal)
+            # Read under the lock: whoever held it until now may just have written.
+            path = self._folder.journal
+            history, size = read_journal(path) if path.exists() else ([], 0)
+            with Journal(path, size) as journal:
+                return self._search(drive, setup, journal, history)
         finally:
             self._folder.unlock()
 
     def _search(
-        self, drive: Callable[[Setup, Search], list[str]], setup: Setup, journal: Journal
+        self, drive: Drive, setup: Setup, journal: Journal, history: list[Entry]
     ) -> SearchResult:
         pool = Pool(setup.config.levels)
-        self._views = Views(self._folder, pool, lambda best: _how_to_rebuild(setup, best))
+        views = Views(self._folder, pool, lambda best: _how_to_rebuild(setup, best))
 
         def emit(event: Event, elapsed_s: float) -> None:
             journal.append(event, elapsed_s)
-            self._views.hear(event, elapsed_s)
+            views.hear(event, elapsed_s)
 
         search = Search(
             setup.space,
@@ -158,12 +162,20 @@ class Session:
             emit=emit,
             report_epochs=getattr(setup.objective, "report_epochs", None),
         )
-        self._replay(search)
-        notices: list[str] = []
+        replay(search, [event for event, _ in history])
+        pool.elapsed_s = history[-1][1] if history else 0.0
+        views.replay(history)
+        search.resume()
+
+        def notify() -> None:
+            views.refresh()
+            if self._listener is not None:
+                self._listener(search, setup.budget)
+
         try:
-            notices = drive(setup, search)
+            notices = drive(setup, search, notify)
         finally:
-            self._views.refresh(force=True)
+            views.refresh(force=True)
         finished = search.finished
         self._folder.note(finished=finished)
         best = pool.best()
@@ -176,20 +188,8 @@ class Session:
             notices=notices,
         )
 
-    def _replay(self, search: Search) -> None:
-        replay(search, [event for event, _ in self._history])
-        if self._history:
-            search.pool.elapsed_s = self._history[-1][1]
-        self._views.replay(self._history)
-        search.resume()
 
-    def _notify(self, search: Search, setup: Setup) -> None:
-        self._views.refresh()
-        if self._listener is not None:
-            self._listener(search, setup.budget)
-
-
-def _simulate(setup: Setup, search: Search) -> list[str]:
+def _simulate(setup: Setup, search: Search, notify: Callable[[], None]) -> list[str]:
     from raynas.scheduling.simulate import simulate
 
     simulate(
@@ -209,10 +209,5 @@ def _how_to_rebuild(setup: Setup, best: Candidate) -> dict[str, Any]:
         "task": setup.facts.get("task"),
         "seed": config.seed,
         "checkpoint": f"checkpoints/{best.id:06d}.pt",
-        "rebuild": f"raynas.load({str(Path('best.json'))!r})",
+        "rebuild": "raynas.load('best.json')",
     }
-
-
-def given(parts: Parts, name: str) -> bool:
-    """Return whether the user brought an object of that kind."""
-    return getattr(parts, name) is not None

@@ -3,7 +3,7 @@ before anything is written or started.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -51,6 +51,10 @@ class Parts:
     proposer: MakeProposer | None = None
     objective: Objective | None = None
     score: Score | None = None
+
+    def given(self) -> list[str]:
+        """Return the kinds of objects the user brought."""
+        return [kind.name for kind in fields(self) if getattr(self, kind.name) is not None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,15 +19,16 @@ import numpy as np
 import pytest
 
 from raynas.errors import InvalidArchitectureError, TrialError
+from raynas.proposing.answer import Answer
+from raynas.proposing.random import RandomProposer
 from raynas.scheduling.budget import Budget
 from raynas.scheduling.candidate import Status
 from raynas.scheduling.events import Metrics
 from raynas.scheduling.objective import Objective, Trial
 from raynas.scheduling.policy import SchedulingPolicy
 from raynas.scheduling.pool import Pool
-from raynas.scheduling.search import Proposals, Request, Search
+from raynas.scheduling.search import Search
 from raynas.scheduling.simulate import simulate
-from raynas.scheduling.snapshot import PoolSnapshot
 from raynas.seeds import derive_rng
 from raynas.spaces.architecture import Architecture
 from raynas.spaces.space import EnumerableSpace, Graph, SearchSpace, TaskShape
@@ -136,23 +137,9 @@ class FakeObjective(Objective):
         return found if self.epoch_s is None else {**found, "time_s": self.epoch_s}
 
 
-def propose_at_random(space: SearchSpace) -> Callable[..., Proposals]:
-    """Return an answer to requests that draws from `space` without looking at the pool's facts."""
-
-    def propose(request: Request, snapshot: PoolSnapshot, state: dict[str, Any]) -> Proposals:
-        rng = np.random.default_rng(request.seed)
-        keys = snapshot.keys()
-        found: dict[str, Architecture] = {}
-        for _ in range(200 * request.count):
-            architecture = space.sample(rng)
-            key = space.key(architecture)
-            if key not in keys:
-                found.setdefault(key, architecture)
-            if len(found) == request.count:
-                break
-        return Proposals("random", list(found.values()))
-
-    return propose
+def propose_at_random(space: SearchSpace) -> Answer:
+    """Return an answer to requests that draws from `space`, whatever the pool has learnt."""
+    return Answer("random", RandomProposer(space))
 
 
 def run_simulated(

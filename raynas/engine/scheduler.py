@@ -47,9 +47,7 @@ class PolicyScheduler(TrialScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
         """Note a lost worker."""
-        self._dispatcher.died(trial, final=trial.status != TuneTrial.ERROR)
-        if self._dispatcher.error is not None:
-            stop_experiment(tune_controller)
+        note_death(self._dispatcher, tune_controller, trial)
 
     def on_trial_complete(
         self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]
@@ -113,9 +111,7 @@ class UserScheduler(TrialScheduler):
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
         """Note a lost worker."""
         self._inner.on_trial_error(tune_controller, trial)
-        self._dispatcher.died(trial, final=trial.status != TuneTrial.ERROR)
-        if self._dispatcher.error is not None:
-            stop_experiment(tune_controller)
+        note_death(self._dispatcher, tune_controller, trial)
 
     def on_trial_complete(
         self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]
@@ -141,6 +137,13 @@ class UserScheduler(TrialScheduler):
         """Return the inner scheduler's words."""
         words: str = self._inner.debug_string()
         return words
+
+
+def note_death(dispatcher: Dispatcher, tune_controller: Any, trial: TuneTrial) -> None:
+    """Tell the dispatcher of a lost worker; end the experiment if that was one too many."""
+    dispatcher.died(trial, final=trial.status != TuneTrial.ERROR)
+    if dispatcher.error is not None:
+        stop_experiment(tune_controller)
 
 
 def end_paused_trials(tune_controller: Any) -> None:

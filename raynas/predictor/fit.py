@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from raynas.config import Section
+from raynas.networks.seeding import seeded
 from raynas.predictor.loss import LOSSES, PairBatch
 from raynas.predictor.metrics import average_ranks, kendall_tau, spearman
 from raynas.predictor.model import GraphRanker, GraphSet
@@ -166,8 +167,7 @@ class RankingPredictor:
         number: int,
     ) -> _Member:
         config = self.config
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(derive_seed(seed, "member", number))
+        with seeded(derive_seed(seed, "member", number), torch.device("cpu")):
             network = GraphRanker(
                 self.num_labels,
                 hidden=config.hidden,

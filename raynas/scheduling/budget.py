@@ -114,6 +114,18 @@ class Budget:
         in_flight_s = pool.committed_epochs * self._epoch_s(pool, candidate)
         return self.spent(pool) + (in_flight_s + cost_s) * self.gpus_per_trial <= self.limit
 
+    def num_affordable(self, pool: Pool, wanted: Sequence[tuple[Candidate, int]]) -> int:
+        """Return how many of the leading jobs (candidate, epochs) may start now together.
+
+        Epochs and GPU time add up; wall-clock time does not, as jobs run side by side.
+        """
+        total = 0
+        for index, (candidate, num_epochs) in enumerate(wanted):
+            total = num_epochs if self.unit is Unit.WALL_S else total + num_epochs
+            if not self.affords(pool, candidate, total):
+                return index
+        return len(wanted)
+
     def allows_next_epoch(self, pool: Pool, candidate: Candidate) -> bool:
         """Return whether a running candidate may go on with one more epoch.
 

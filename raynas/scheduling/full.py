@@ -45,13 +45,10 @@ class FullPolicy(SchedulingPolicy):
     def next_jobs(self, pool: Pool, free_slots: int) -> list[Job]:
         """Return full-length jobs for those waiting, as far as the budget goes."""
         length = self.epochs_per_level[-1]
-        jobs: list[Job] = []
-        for candidate in pool.waiting[:free_slots]:
-            total = length * (len(jobs) + 1) if self.budget.unit is Unit.EPOCHS else length
-            if not self.budget.affords(pool, candidate, total):
-                break
-            jobs.append(Job.of(candidate, length))
-        return jobs
+        waiting = pool.waiting[:free_slots]
+        wanted = [(candidate, length) for candidate in waiting]
+        fitting = waiting[: self.budget.num_affordable(pool, wanted)]
+        return [Job.of(candidate, length) for candidate in fitting]
 
     def wants(self, pool: Pool) -> int:
         """Return a round of newcomers once the last one has ended, if the budget affords them."""

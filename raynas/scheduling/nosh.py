@@ -152,20 +152,8 @@ class NoshPolicy(SchedulingPolicy):
 
     def _affordable(self, pool: Pool, jobs: list[Job]) -> list[Job]:
         """Keep the leading jobs that fit the budget together."""
-        kept: list[Job] = []
-        epochs = 0
-        for job in jobs:
-            epochs += job.num_epochs
-            if not self._affords(pool, job, epochs):
-                break
-            kept.append(job)
-        return kept
-
-    def _affords(self, pool: Pool, job: Job, total_epochs: int) -> bool:
-        candidate = pool[job.candidate_id]
-        if self.budget.unit is Unit.EPOCHS:
-            return self.budget.affords(pool, candidate, total_epochs)
-        return self.budget.affords(pool, candidate, job.num_epochs)
+        wanted = [(pool[job.candidate_id], job.num_epochs) for job in jobs]
+        return jobs[: self.budget.num_affordable(pool, wanted)]
 
     def _cost_to_complete(self, pool: Pool, newcomers: int) -> int:
         """Return the epochs from the pool as it is to its full pyramid with `newcomers` more."""

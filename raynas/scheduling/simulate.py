@@ -7,6 +7,7 @@ would give, architecture by architecture.
 
 import heapq
 import itertools
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -47,6 +48,8 @@ class _Simulation:
             lasts_s = metrics.get("time_s", float(epoch - candidate.epochs))
         except TrialError as error:
             metrics, lasts_s = str(error), 0.0
+        except Exception:  # as on Ray: whatever training raises is the architecture's fault
+            metrics, lasts_s = traceback.format_exc(), 0.0
         heapq.heappush(
             self.events, (now_s + lasts_s, next(self.tickets), candidate_id, epoch, metrics)
         )
@@ -87,6 +90,7 @@ def simulate(
     Raises:
         TrialError: every newcomer of a round failed.
     """
+    objective.prepare()
     simulation = _Simulation(search, objective)
     started_s: dict[int, float] = {}
     while True:

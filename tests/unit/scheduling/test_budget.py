@@ -2,6 +2,8 @@ import pytest
 
 from raynas.errors import ConfigError
 from raynas.scheduling.budget import Budget, Unit, largest_pool, nosh_cost
+from raynas.scheduling.events import Newcomer, Proposed
+from raynas.scheduling.full import FullPolicy
 from raynas.scheduling.nosh import NoshPolicy
 from raynas.scheduling.pool import Pool
 from raynas.testing import FakeObjective, run_simulated
@@ -74,3 +76,18 @@ def test_nothing_is_left_when_the_clock_has_run_out():
     pool = Pool((1, 2))
     pool.elapsed_s = 21601.0
     assert Budget.parse("6h").epochs_left(pool) == 0
+
+
+def test_jobs_offered_together_share_a_gpu_budget():
+    budget = Budget.parse("0.01gpuh", workers=4, gpus_per_trial=1.0)  # 36 s
+    policy = FullPolicy((1, 4), budget, per_round=8)
+    pool = run_simulated(policy, (1, 4), objective=FakeObjective(epoch_s=2.0), workers=4)
+    assert pool.time_s <= 36
+    first = [c for c in pool if c.round == 0]
+    newcomers = Pool((1, 4))
+    newcomers.record(Proposed(0, "random", [Newcomer(c.text, c.key, {}) for c in first]))
+    newcomers.time_s, newcomers.spent_epochs, newcomers.slowest_epoch_s = 6.0, 3, 2.0
+    wanted = [(c, 4) for c in newcomers]
+    assert budget.num_affordable(newcomers, wanted) == 3  # 3 x 4 x 2 s of the 30 s left
+    wall = Budget.parse("36s", workers=4)
+    assert wall.num_affordable(newcomers, wanted) == len(wanted)
