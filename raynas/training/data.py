@@ -222,15 +222,28 @@ def load_data_once(spec: DataSpec, device: torch.device) -> DataSplits:
 
     A file that changed meanwhile is read again.
     """
-    _, argument = parse_name(spec.name)
-    path = Path(argument)
-    stamp = path.stat().st_mtime_ns if argument and path.is_absolute() and path.exists() else 0
-    return _load_once(spec, device, stamp)
+    return _load_once(spec, device, _stamp(spec))
+
+
+def load_test_once(spec: DataSpec, device: torch.device) -> Part:
+    """Return the test part on `device`, kept likewise. For figures that decide nothing."""
+    return _load_test_once(spec, device, _stamp(spec))
 
 
 @lru_cache(maxsize=2)
 def _load_once(spec: DataSpec, device: torch.device, stamp: int) -> DataSplits:
     return load_data(spec).to(device)
+
+
+@lru_cache(maxsize=1)
+def _load_test_once(spec: DataSpec, device: torch.device, stamp: int) -> Part:
+    return _load_once(spec, device, stamp).load_test()
+
+
+def _stamp(spec: DataSpec) -> int:
+    _, argument = parse_name(spec.name)
+    path = Path(argument)
+    return path.stat().st_mtime_ns if argument and path.is_absolute() and path.exists() else 0
 
 
 def _read(spec: DataSpec) -> Source:

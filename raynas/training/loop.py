@@ -23,7 +23,7 @@ from raynas.scheduling.events import Metrics
 from raynas.scheduling.objective import Trial
 from raynas.seeds import derive_seed
 from raynas.training.arrays import one_line
-from raynas.training.data import DataSplits
+from raynas.training.data import DataSplits, Part
 from raynas.training.evaluation import Evaluation, evaluate, logits_of
 from raynas.training.placement import Placement
 from raynas.training.recipe import TrainingConfig
@@ -40,6 +40,7 @@ class NetworkTrial(Trial):
         config: How.
         seed: Decides order, augmentation and dropout of every epoch.
         counts: What the network is, reported with every epoch (``num_params``, ``flops``).
+        test: A part to report ``test_accuracy`` of; nothing is decided by it.
 
     Attributes:
         network: The network, on its device.
@@ -54,6 +55,7 @@ class NetworkTrial(Trial):
         config: TrainingConfig,
         seed: int,
         counts: Mapping[str, float] | None = None,
+        test: Part | None = None,
     ) -> None:
         self.epoch = 0
         self.history: dict[int, Metrics] = {}
@@ -64,6 +66,7 @@ class NetworkTrial(Trial):
         with _blaming(self._placement, "before training"):
             self.network = self._placement.place(network)
             self._data = data.to(self._placement.device)
+            self._test = None if test is None else test.to(self._placement.device)
         self._augmentation = replace(data.augmentation, cutout=config.cutout)
         self._optimizer = config.make_optimizer(self.network)
         self._scaler = torch.amp.GradScaler(
@@ -75,8 +78,8 @@ class NetworkTrial(Trial):
 
         Returns:
             ``accuracy`` and ``loss`` (validation), ``train_accuracy`` and ``train_loss`` (of the
-            augmented images, while learning), ``time_s`` (all epochs of this call), and the
-            counts.
+            augmented images, while learning), ``test_accuracy`` (if there is a part to test on),
+            ``time_s`` (all epochs of this call, without testing), and the counts.
 
         Raises:
             TrialError: the loss is not finite any more, or memory ran out.
@@ -148,21 +151,24 @@ class NetworkTrial(Trial):
         with seeded(derive_seed(self._seed, "network", epoch), self._placement.device):
             train = self._fit(epoch)
             _check_finite(train.loss, "training loss", epoch)
-            valid = evaluate(
-                self.network,
-                self._data,
-                self._data.valid,
-                self._placement,
-                batch_size=self._config.valid_batch_size,
-            )
+            valid = self._evaluate(self._data.valid)
             _check_finite(valid.loss, "validation loss", epoch)
+        time_s = time.perf_counter() - started
+        tested = (
+            {} if self._test is None else {"test_accuracy": self._evaluate(self._test).accuracy}
+        )
         return {
             "accuracy": valid.accuracy,
             "loss": valid.loss,
             "train_accuracy": train.accuracy,
             "train_loss": train.loss,
-            "time_s": time.perf_counter() - started,
+            **tested,
+            "time_s": time_s,
         }
+
+    def _evaluate(self, part: Part) -> Evaluation:
+        size = self._config.valid_batch_size
+        return evaluate(self.network, self._data, part, self._placement, batch_size=size)
 
     def _fit(self, epoch: int) -> Evaluation:
         part, device = self._data.train, self._placement.device

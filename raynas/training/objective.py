@@ -19,7 +19,14 @@ from raynas.scheduling.objective import Objective
 from raynas.seeds import derive_rng, derive_seed
 from raynas.spaces.architecture import Architecture
 from raynas.spaces.space import SearchSpace, TaskShape
-from raynas.training.data import DataSpec, DataSplits, load_data_once, make_spec
+from raynas.training.data import (
+    DataSpec,
+    DataSplits,
+    Part,
+    load_data_once,
+    load_test_once,
+    make_spec,
+)
 from raynas.training.loop import NetworkTrial
 from raynas.training.recipe import TrainingConfig
 from raynas.training.splitting import stratified_order
@@ -71,7 +78,9 @@ class TrainingObjective(Objective):
             DataError: the data is missing or malformed here.
             ConfigError: the device is not here.
         """
-        self._splits(self.training.placement().device)
+        device = self.training.placement().device
+        self._splits(device)
+        self._test(device)
 
     @property
     def task(self) -> TaskShape:
@@ -118,14 +127,18 @@ class TrainingObjective(Objective):
 
         The initial weights depend on `seed` alone; torch's own random state is left as it was.
         """
-        splits = self._splits(self.training.placement().device)
+        device = self.training.placement().device
+        splits = self._splits(device)
         with seeded(derive_seed(seed, "weights"), _CPU):
             network = self.space.build(architecture, splits.task)
         counts = {
             "num_params": float(num_params(network)),
             "flops": float(flops(network, splits.task)),
         }
-        return NetworkTrial(network, splits, self.training, seed, counts)
+        return NetworkTrial(network, splits, self.training, seed, counts, self._test(device))
 
     def _splits(self, device: torch.device) -> DataSplits:
         return load_data_once(self.data, device)
+
+    def _test(self, device: torch.device) -> Part | None:
+        return load_test_once(self.data, device) if self.training.test else None

@@ -16,7 +16,7 @@ from raynas.config import Section
 from raynas.training.placement import Amp, ChannelsLast, Placement, choose_placement
 from raynas.training.schedules import cosine
 
-_PLACEMENT_FIELDS = {"device", "amp", "channels_last", "valid_batch_size"}
+_NOT_DECIDING = {"device", "amp", "channels_last", "valid_batch_size", "test"}
 
 
 class TrainingConfig(Section):
@@ -40,6 +40,8 @@ class TrainingConfig(Section):
         channels_last: Memory format; ``auto`` is true.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         valid_batch_size: Images in a validation batch.
+        test: Report ``test_accuracy`` after every epoch too. For tables of learning curves; nothing
+            in a search reads it.
     """
 
     full_epochs: int = Field(8, ge=1)
@@ -59,6 +61,7 @@ class TrainingConfig(Section):
     channels_last: ChannelsLast = "auto"
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     valid_batch_size: int = Field(256, ge=1)
+    test: bool = False
 
     @model_validator(mode="after")
     def _check_together(self) -> "TrainingConfig":
@@ -79,7 +82,7 @@ class TrainingConfig(Section):
 
     def recipe(self) -> dict[str, Any]:
         """Return what decides the result, as plain values: all but where it is computed."""
-        return self.model_dump(exclude=_PLACEMENT_FIELDS)
+        return self.model_dump(exclude=_NOT_DECIDING)
 
     def lr_at(self, epochs_done: float) -> float:
         """Return the learning rate after `epochs_done` epochs, fractions counting or not."""

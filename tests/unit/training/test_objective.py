@@ -127,3 +127,18 @@ def test_resuming_in_other_processes_is_bit_equal(objective, tmp_path, same):
     whole = train(objective, CONV, epochs=3)
     assert resumed.epoch == 3
     assert same(resumed.save(), whole.save())
+
+
+def test_the_test_part_is_reported_only_when_asked_for_and_changes_nothing_else(objective):
+    plain = train(objective, CONV)
+    testing = make(test=True)
+    tested = train(testing, CONV)
+    assert "test_accuracy" not in plain.history[1]
+    test = tested.history[1].pop("test_accuracy")
+    correct = test * len(testing._test(torch.device("cpu")))
+    assert correct == pytest.approx(round(correct))
+    for trial in (plain, tested):
+        trial.history[1].pop("time_s")
+    assert plain.history == tested.history
+    assert torch.equal(weights(plain), weights(tested))
+    plain.load(tested.save())  # how it is watched is no part of the recipe
