@@ -8,7 +8,6 @@ the report's figures are of. The predictor's score is the mean rank over the mem
 Every refit starts from new weights, so a predictor is a function of the pool and a seed.
 """
 
-import copy
 import math
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from pydantic import Field
 
 from raynas.config import Section
 from raynas.networks.seeding import seeded
+from raynas.predictor.ensemble import EnsembleRanker, repeated
 from raynas.predictor.loss import LOSSES, PairBatch
 from raynas.predictor.metrics import average_ranks, kendall_tau, spearman
 from raynas.predictor.model import GraphRanker, GraphSet
@@ -134,12 +134,9 @@ class RankingPredictor:
         started = time.perf_counter()
         data = GraphSet.of(graphs, self.config.layers)
         folds = self._folds(pairs, seed)
-        self._members = [
-            self._fit_member(
-                data, pairs, folds == member if folds is not None else None, seed, member
-            )
-            for member in range(self.config.ensemble)
-        ]
+        self._members = self._new_members(pairs, folds, seed)
+        with seeded(derive_seed(seed, "dropout"), torch.device("cpu")):
+            self._descend(data, pairs)
         return self._report(data, pairs, time.perf_counter() - started)
 
     def score(self, graphs: GraphSet) -> Scores:
@@ -158,63 +155,59 @@ class RankingPredictor:
         fold[:count] = derive_rng(seed, "folds").permutation(np.arange(count) % folds)
         return fold
 
-    def _fit_member(
-        self,
-        data: GraphSet,
-        pairs: PairSet,
-        held_out: NDArray[np.bool_] | None,
-        seed: int,
-        number: int,
-    ) -> _Member:
+    def _new_members(
+        self, pairs: PairSet, folds: NDArray[np.int64] | None, seed: int
+    ) -> list[_Member]:
         config = self.config
-        with seeded(derive_seed(seed, "member", number), torch.device("cpu")):
-            network = GraphRanker(
-                self.num_labels,
-                hidden=config.hidden,
-                num_layers=config.layers,
-                directed=config.directed,
-                dropout=config.dropout,
-            )
+        members = []
+        for number in range(config.ensemble):
+            with seeded(derive_seed(seed, "member", number), torch.device("cpu")):
+                network = GraphRanker(
+                    self.num_labels,
+                    hidden=config.hidden,
+                    num_layers=config.layers,
+                    directed=config.directed,
+                    dropout=config.dropout,
+                )
             member = _Member(network, np.zeros(len(pairs.texts), dtype=bool))
-            train, valid = pairs, None
-            if held_out is not None and held_out.any():
-                outside = held_out[pairs.winner] | held_out[pairs.loser]
-                measured = np.isin(pairs.kind, (PairKind.SAME_LEVEL, PairKind.CROSS_LEVEL))
-                if (outside & measured).any() and not outside.all():
-                    train, valid = pairs.select(~outside), pairs.select(outside & measured)
-                    member.held_out = held_out
-            self._descend(member, data, train, valid)
-        return member
+            if folds is not None and _divides(folds == number % config.folds, pairs):
+                member.held_out = folds == number % config.folds
+            members.append(member)
+        return members
 
-    def _descend(
-        self, member: _Member, data: GraphSet, train: PairSet, valid: PairSet | None
-    ) -> None:
-        """Full-batch Adam; keep the weights that order the held-out pairs best."""
-        config, network = self.config, member.network
+    def _descend(self, data: GraphSet, pairs: PairSet) -> None:
+        """Full-batch Adam, all members at once; keep the weights that order held-out pairs best."""
+        config, members = self.config, self._members
+        ensemble = EnsembleRanker([member.network for member in members])
+        graphs = repeated(data, len(members), self.num_labels)
         loss_of = LOSSES[config.loss]
-        learnt = PairBatch.of(train)
-        checked = PairBatch.of(valid) if valid is not None else None
+        batches = [_batches(member.held_out, pairs) for member in members]
         optimizer = torch.optim.Adam(
-            network.parameters(), lr=config.lr, weight_decay=config.weight_decay
+            ensemble.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
-        best, kept = math.inf, copy.deepcopy(network.state_dict())
+        best = [math.inf] * len(members)
         for epoch in range(1, config.epochs + 1):
-            network.train()
             optimizer.zero_grad(set_to_none=True)
-            scores = network(data)
-            loss = loss_of(scores, learnt)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            scores = ensemble(graphs)
+            losses = [loss_of(s, learnt) for s, (learnt, _) in zip(scores, batches, strict=True)]
+            torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
             # The scores before this step are free; the held-out loss is judged on them.
-            judged = loss if checked is None else loss_of(scores.detach(), checked)
-            value = float(judged.detach())
-            if value < best - 1e-6:
-                best, member.epochs, member.loss = value, epoch, float(loss.detach())
-                kept = copy.deepcopy(network.state_dict())
-            elif epoch - member.epochs >= config.patience:
+            running = False
+            for number, member in enumerate(members):
+                if epoch > member.epochs + config.patience:
+                    continue
+                running, checked = True, batches[number][1]
+                judged = losses[number] if checked is None else loss_of(scores[number], checked)
+                value = float(judged.detach())
+                if value < best[number] - 1e-6:
+                    best[number], member.epochs = value, epoch
+                    member.loss = float(losses[number].detach())
+                    member.network.load_state_dict(ensemble.member(number))
+            if not running:
                 break
-        network.load_state_dict(kept)
-        network.eval()
+            optimizer.step()
+        for member in members:
+            member.network.eval()
 
     def _report(self, data: GraphSet, pairs: PairSet, fit_s: float) -> FitReport:
         scores = np.full((len(self._members), len(pairs.texts)), np.nan)
@@ -235,6 +228,22 @@ class RankingPredictor:
             loss=float(np.mean([member.loss for member in self._members])),
             fit_s=fit_s,
         )
+
+
+def _divides(held_out: NDArray[np.bool_], pairs: PairSet) -> bool:
+    """Return whether holding these out leaves measured pairs to judge by, and pairs to learn."""
+    outside = held_out[pairs.winner] | held_out[pairs.loser]
+    measured = np.isin(pairs.kind, (PairKind.SAME_LEVEL, PairKind.CROSS_LEVEL))
+    return bool((outside & measured).any() and not outside.all())
+
+
+def _batches(held_out: NDArray[np.bool_], pairs: PairSet) -> tuple[PairBatch, PairBatch | None]:
+    """Return the pairs a member learns from and those it is judged by."""
+    if not held_out.any():
+        return PairBatch.of(pairs), None
+    outside = held_out[pairs.winner] | held_out[pairs.loser]
+    measured = np.isin(pairs.kind, (PairKind.SAME_LEVEL, PairKind.CROSS_LEVEL))
+    return PairBatch.of(pairs.select(~outside)), PairBatch.of(pairs.select(outside & measured))
 
 
 @torch.no_grad()
