@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from raynas.config import Choice, construct
 from raynas.errors import ConfigError, RunFolderError
-from raynas.registry import lookup
+from raynas.registry import foreign_code, lookup
 from raynas.spaces import SPACES
 from raynas.spaces.space import TaskShape
 from raynas.training.checkpoint import load_checkpoint
@@ -38,8 +38,9 @@ def load(best: Path | str, *, trust_code: bool = False) -> "nn.Module":
         raise RunFolderError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise RunFolderError(f"{path}: not the best.json of a search: {error}") from None
-    if ":" in choice.name and not choice.name.startswith("raynas.") and not trust_code:
-        raise ConfigError(f"{path}: space {choice.name!r} is code outside raynas: trust_code=True")
+    code = None if trust_code else foreign_code("space", choice.name, choice.options, SPACES)
+    if code is not None:
+        raise ConfigError(f"{path}: space {code!r} is code outside raynas: trust_code=True")
     space = construct("space", lookup("space", choice.name, SPACES), choice.options)
     network: nn.Module = space.build(space.parse(text), task)
     weights = path.parent / "checkpoints" / checkpoint.name

@@ -46,3 +46,19 @@ def load_object(kind: str, path: str) -> Any:
         raise ConfigError(
             f"{kind} {path!r}: {module_name!r} has no {attribute!r}{nearest(attribute, names)}"
         ) from None
+
+
+def foreign_code(
+    kind: str, name: str, options: Mapping[str, Any], table: Mapping[str, Any]
+) -> str | None:
+    """Return the first piece of code outside raynas that a choice would import; None if none.
+
+    Whatever is no name in `table` counts as foreign, also below ``raynas.``: a function in there
+    may itself import what its options say. An entry of the table whose options may name code says
+    so itself (``code_in(options)``).
+    """
+    if name not in table:
+        return name if ":" in name else None
+    target = lookup(kind, name, table)
+    named: list[str] = target.code_in(options) if hasattr(target, "code_in") else []
+    return named[0] if named else None

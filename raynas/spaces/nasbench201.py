@@ -138,6 +138,27 @@ class NasBench201:
             raise SpaceError(f"{architecture} is of space {architecture.space!r}, not {self.name}")
         return _read(architecture.text, self.allowed_ops)
 
+    def choices(self) -> tuple[Ops, ...]:
+        """Return the options of each choice: the allowed ops of each edge, in `EDGES` order."""
+        return (self.allowed_ops,) * len(EDGES)
+
+    def from_choices(self, indices: Sequence[int]) -> Architecture:
+        """Return the cell whose edge i carries op ``choices()[i][indices[i]]``.
+
+        Raises:
+            SpaceError: not one index for each edge, or one out of range.
+        """
+        num_ops = len(self.allowed_ops)
+        if len(indices) != len(EDGES) or not all(0 <= i < num_ops for i in indices):
+            raise SpaceError(
+                f"{self.name}: {list(indices)} must be {len(EDGES)} indices from 0 to {num_ops - 1}"
+            )
+        return _architecture(tuple(self.allowed_ops[i] for i in indices))
+
+    def to_choices(self, architecture: Architecture) -> tuple[int, ...]:
+        """Return the index of each edge's op; the inverse of :meth:`from_choices`."""
+        return tuple(map(self.allowed_ops.index, self.ops(architecture)))
+
     def key(self, architecture: Architecture) -> str:
         """Return the cell as an expression over its input ``0``, without the terms that are zero.
 
