@@ -4,22 +4,27 @@ Objects are passed; names exist only in configs. The command line calls nothing 
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from raynas.config import SearchConfig, load_search_config, validate
 from raynas.errors import ConfigError, RunFolderError
+from raynas.proposing import PROPOSERS
+from raynas.registry import foreign_code
 from raynas.runs.folder import RunFolder
 from raynas.runs.journal import read_journal
+from raynas.scheduling import POLICIES
 from raynas.scheduling.objective import Objective
 from raynas.scheduling.pool import Pool
 from raynas.scheduling.simulate import Score
+from raynas.spaces import SPACES
 from raynas.spaces.space import SearchSpace
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
 
+    from raynas.comparing.comparison import Comparison
     from raynas.session import Listener, SearchResult
     from raynas.setup import MakeProposer, Policy
 
@@ -92,7 +97,7 @@ def search(
     resolved = load_search_config(
         config, preset=preset, overrides=overrides, assignments=tuple(assignments)
     )
-    folder = RunFolder(out if out is not None else _new_folder())
+    folder = RunFolder(out if out is not None else _new_folder("search"))
     folder.check_free()
     parts = Parts(
         space=None if isinstance(space, str | Mapping) else space,
@@ -195,21 +200,92 @@ def status(run: Path | str) -> dict[str, Any]:
     }
 
 
-def _new_folder() -> Path:
+def compare(
+    table: str,
+    *,
+    methods: str | Sequence[str],
+    budgets: Sequence[int],
+    seeds: int = 20,
+    target: float | None = None,
+    assignments: Sequence[str] = (),
+    out: Path | str | None = None,
+    processes: int | None = None,
+    trust_code: bool = False,
+    listener: Callable[[int, int], None] = lambda done, total: None,
+) -> "Comparison":
+    """Run methods on a table of measured networks, without any training.
+
+    Each method is run anew for each budget and seed. The incumbent is chosen by the table's
+    selection column and judged by its report column, which no method sees. The same call gives the
+    same figures; one that was stopped goes on where it was.
+
+    Args:
+        table: ``"nb201:PATH:cifar10"``, ``"nb101:PATH"``, a Parquet file of raynas' format, or the
+            name of a built-in table.
+        methods: ``"proposer:policy"`` each, or ``"name=proposer:policy"``.
+        budgets: Epochs, a promotion paying the difference.
+        seeds: Runs of each method at each budget.
+        target: Report metric to reach (a fraction), for the speed-ups; None: each method's end.
+        assignments: ``"key.sub=value"`` for all methods or ``"METHOD.key.sub=value"`` for one.
+        out: Folder for the results; None makes a new one below ``runs/``.
+        processes: Runs side by side (None: one a core).
+        trust_code: Import a space outside raynas that the table names.
+        listener: Told how many runs are done, and of how many.
+
+    Raises:
+        UsageError: no such table, method or option; a budget the table cannot serve; a folder
+            with something else in it.
+    """
+    from raynas.comparing.campaign import Job, Log, run_all
+    from raynas.comparing.comparison import Comparison, check_budgets
+    from raynas.comparing.folder import open_folder
+    from raynas.comparing.method import parse_methods
+    from raynas.tabular.names import load_table
+
+    if seeds < 1:
+        raise ConfigError(f"seeds: {seeds} must be at least 1")
+    if target is not None and not 0 < target < 1:
+        raise ConfigError(f"target: {target:g} must be a fraction between 0 and 1")
+    measured = load_table(table, trust_code=trust_code)
+    chosen = parse_methods(methods, measured, assignments)
+    epochs = check_budgets(measured, budgets)
+    for method in chosen:
+        method.check(measured, epochs[0])
+    folder = Path(out) if out is not None else _new_folder("compare")
+    open_folder(folder, table, chosen)
+    jobs = [Job(m, b, seed) for b in epochs for seed in range(seeds) for m in chosen]
+    records = run_all(
+        table,
+        measured,
+        jobs,
+        Log(folder / "runs.jsonl"),
+        processes=processes,
+        trust_code=trust_code,
+        listener=listener,
+    )
+    comparison = Comparison(
+        measured, tuple(m.name for m in chosen), epochs, seeds, tuple(records), target, folder
+    )
+    comparison.write(folder)
+    return comparison
+
+
+def _new_folder(kind: str) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    path = Path("runs") / f"search-{stamp}"
+    path = Path("runs") / f"{kind}-{stamp}"
     number = 2
     while path.exists():
-        path = Path("runs") / f"search-{stamp}-{number}"
+        path = Path("runs") / f"{kind}-{stamp}-{number}"
         number += 1
     return path
 
 
 def _refuse_foreign_code(config: SearchConfig, folder: RunFolder) -> None:
-    for kind in ("space", "policy", "proposer"):
-        name = getattr(config, kind).name
-        if ":" in name and not name.startswith("raynas."):
+    for kind, table in (("space", SPACES), ("policy", POLICIES), ("proposer", PROPOSERS)):
+        choice = getattr(config, kind)
+        code = foreign_code(kind, choice.name, choice.options, table)
+        if code is not None:
             raise ConfigError(
-                f"{folder.config}: {kind} {name!r} is code outside raynas; "
+                f"{folder.config}: {kind} {code!r} is code outside raynas; "
                 "pass --trust-code to import it"
             )

@@ -43,12 +43,25 @@ class Choice(BaseModel):
 
 
 class Level0Config(Section):
-    """Zero-cost proxies that choose among proposals before anything is trained (§6.4)."""
+    """Zero-cost proxies that choose among proposals before anything is trained (§6.4).
+
+    Attributes:
+        mode: ``off``; ``init_only`` (first round only) or ``full`` (every round).
+        proxies: Which; each is weighed by how well it agrees with what has been trained.
+        fraction: Share of the proposed that is admitted.
+        initial: Architectures scored before the first round.
+        top_share: Share of the first round that is the best of all scored; the others are the best
+            of a random draw.
+        aggregate: How the first round makes one order of several proxies.
+        batch_size: Images the proxies are computed on.
+    """
 
     mode: Literal["off", "init_only", "full"] = "full"
-    proxies: tuple[str, ...] = ("synflow", "jacob_cov", "snip")
+    proxies: tuple[str, ...] = ("synflow", "jacob_cov", "params")
     fraction: float = Field(0.5, gt=0, le=1)
-    aggregate: Literal["borda", "vote"] = "borda"
+    initial: int = Field(100, ge=1)
+    top_share: float = Field(0.7, ge=0, le=1)
+    aggregate: Literal["in_turn", "borda", "vote", "copeland"] = "in_turn"
     batch_size: int = Field(64, ge=2)
 
     @field_validator("mode", mode="before")
@@ -91,7 +104,7 @@ class SearchConfig(Section):
     data: Choice = Choice(name="digits")
     budget: str = "120"
     levels: tuple[int, ...] = (1, 2, 4, 8)
-    policy: Choice = Choice(name="nosh", promote_fraction=0.5, per_round=10, mode="sync")
+    policy: Choice = Choice(name="nosh", per_round=5, initial=10, mode="sync")
     proposer: Choice = Choice(name="ranking")
     level0: Level0Config = Level0Config()
     training: dict[str, Any] = Field(default_factory=dict)

@@ -91,7 +91,6 @@ def set_up(config: SearchConfig, parts: Parts, *, workers: int) -> Setup:
     budget = Budget.parse(config.budget, workers=workers, gpus_per_trial=held)
     space = parts.space or _space(config)
     policy = _policy(config, parts, levels, budget)
-    proposer = _proposer(config, parts, space)
     objective = parts.objective
     score = parts.score
     facts: dict[str, Any] = {}
@@ -108,9 +107,12 @@ def set_up(config: SearchConfig, parts: Parts, *, workers: int) -> Setup:
         objective = training
         if config.level0.mode != "off":
             score = _scorer(config, space, training)
+    proposer = _proposer(config, parts, space, score)
     mode = config.level0.mode if score is not None else "off"
     order = _order(config) if mode != "off" else None
-    level0 = Level0(mode, config.level0.fraction, order)
+    level0 = Level0(
+        mode, config.level0.fraction, order, config.level0.initial, config.level0.top_share
+    )
     answer = Answer(config.proposer.name if parts.proposer is None else "own", proposer)
     return Setup(config, space, policy, budget, answer, objective, level0, score, facts)
 
@@ -137,11 +139,13 @@ def _policy(
     return policy
 
 
-def _proposer(config: SearchConfig, parts: Parts, space: SearchSpace) -> Proposer:
+def _proposer(
+    config: SearchConfig, parts: Parts, space: SearchSpace, score: Score | None
+) -> Proposer:
     if parts.proposer is not None:
         return parts.proposer(space) if callable(parts.proposer) else parts.proposer
     target = lookup("proposer", config.proposer.name, PROPOSERS)
-    proposer: Proposer = construct("proposer", target, config.proposer.options, space)
+    proposer: Proposer = construct("proposer", target, config.proposer.options, space, score=score)
     return proposer
 
 

@@ -18,6 +18,7 @@ RANKS = {
     "setup": 5,
     "loading": 5,
     "session": 6,
+    "comparing": 6,
     "api": 7,
     "cli": 8,
     "testing": 9,

@@ -2,7 +2,7 @@
 
 import typer
 
-from raynas.cli import search, status
+from raynas.cli import compare, search, status
 
 app = typer.Typer(
     name="raynas",
@@ -15,6 +15,7 @@ app = typer.Typer(
 app.command("search")(search.search)
 app.command("resume")(search.resume)
 app.command("status")(status.status)
+app.command("compare")(compare.compare)
 
 
 def main() -> None:

@@ -140,11 +140,19 @@ class RankingPredictor:
         return self._report(data, pairs, time.perf_counter() - started)
 
     def score(self, graphs: GraphSet) -> Scores:
-        """Return the mean rank over the members of each graph among `graphs`."""
-        total = np.zeros(len(graphs))
-        for member in self._members:
-            total += average_ranks(_score(member.network, graphs))
-        return total / len(self._members)
+        """Return the mean over the members of each graph's rank among `graphs`, in [0, 1]."""
+        ranks: Scores = self.ranks(graphs).mean(axis=0)
+        return ranks
+
+    def ranks(self, graphs: GraphSet) -> Scores:
+        """Return `M x B`: each member's rank of each graph, from 0 (worst) to 1 (best)."""
+        scale = max(1, len(graphs) - 1)
+        scores = (_score(member.network, graphs) for member in self._members)
+        return np.stack([average_ranks(score) / scale for score in scores])
+
+    def held_out(self) -> NDArray[np.bool_]:
+        """Return `M x A`: whether a member held an architecture of the fit out."""
+        return np.stack([member.held_out for member in self._members])
 
     def _folds(self, pairs: PairSet, seed: int) -> NDArray[np.int64] | None:
         """Return the fold of each architecture, -1 for those never held out; None if too few."""

@@ -31,6 +31,8 @@ class PairConfig(Section):
             ``"common_epoch"``: the higher accuracy at the highest level both reached.
             ``"agree"``: as `level`, with `disagree_weight` where `common_epoch` says otherwise.
         disagree_weight: Weight of such a pair; 0 drops it.
+        fidelity: How much more a comparison after long training counts than one after short: a
+            pair is weighted by the share of the full length both had, to this power; 0 for alike.
         failed_lose: Whether a failed candidate loses to every trained one (else it is left out).
         level0: Whether architectures known by proxies alone take part: ``"off"``,
             ``"init_only"`` (in the first refit only, when little is trained) or ``"full"``.
@@ -44,8 +46,9 @@ class PairConfig(Section):
 
     rule: Literal["level", "common_epoch", "agree"] = "level"
     disagree_weight: float = Field(0.3, ge=0, le=1)
+    fidelity: float = Field(1.0, ge=0)
     failed_lose: bool = True
-    level0: Literal["off", "init_only", "full"] = "full"
+    level0: Literal["off", "init_only", "full"] = "off"
     level0_weight: float = Field(0.25, gt=0, le=1)
     level0_margin: float = Field(1.0, gt=0, le=1)
     level0_ratio: float = Field(1.0, ge=0)
@@ -152,7 +155,8 @@ def make_pairs(snapshot: PoolSnapshot, config: PairConfig, rng: np.random.Genera
         scored = _draw(snapshot.scored, int(config.level0_ratio * len(trained)), rng)
     unseen: list[PoolRecord | ScoredRecord] = [*waiting, *scored]
     levels_T = np.array([c.level for c in trained], dtype=np.int64)
-    measured, disagreement = _measured(trained, levels_T, config, rng)
+    shares_L = np.array(snapshot.epochs_per_level) / snapshot.epochs_per_level[-1]
+    measured, disagreement = _measured(trained, levels_T, shares_L, config, rng)
     T, F, W, S = len(trained), len(failed), len(waiting), len(scored)
     parts = [measured, _grid(T, T, F, 1.0, PairKind.FAILED).thinned(config.max_pairs, rng)]
     level0 = _join(
@@ -196,7 +200,11 @@ def compare(
 
 
 def _measured(
-    trained: Sequence[PoolRecord], levels: Ints, config: PairConfig, rng: np.random.Generator
+    trained: Sequence[PoolRecord],
+    levels: Ints,
+    shares_L: NDArray[np.float64],
+    config: PairConfig,
+    rng: np.random.Generator,
 ) -> tuple[_Part, float]:
     """Return the pairs of trained candidates and how often the two rules disagree on them."""
     accuracy_TL = np.full((len(trained), int(levels.max(initial=1))), np.nan)
@@ -207,9 +215,9 @@ def _measured(
     opposite = by_level * by_common < 0
     decided = by_level * by_common != 0
     sign = by_common if config.rule == "common_epoch" else by_level
-    weight = np.ones(len(first))
+    weight = shares_L[np.minimum(levels[first], levels[second]) - 1] ** config.fidelity
     if config.rule == "agree":
-        weight[by_level != by_common] = config.disagree_weight
+        weight[by_level != by_common] *= config.disagree_weight
     kind = np.where(
         levels[first] == levels[second], PairKind.SAME_LEVEL, PairKind.CROSS_LEVEL
     ).astype(np.int8)

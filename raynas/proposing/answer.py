@@ -33,5 +33,10 @@ class Answer:
             self.proposer.load_state_dict(state)
         rng = np.random.default_rng(request.seed)
         architectures = self.proposer.propose(snapshot, request.count, rng)
-        fit = getattr(self.proposer, "fit_record", None)
-        return Proposals(self.name, architectures, self.proposer.state_dict(), fit)
+        return Proposals(
+            self.name,
+            architectures,
+            self.proposer.state_dict(),
+            fit=getattr(self.proposer, "fit_record", None),
+            weighed=getattr(self.proposer, "weighed_proxies", False),
+        )

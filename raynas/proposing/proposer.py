@@ -16,9 +16,12 @@ class Proposer(Protocol):
     Attributes:
         fit_record: Facts of the latest refit (numbers and strings), written to `ranker.parquet`;
             None if nothing was fitted.
+        weighed_proxies: Whether the latest proposal's order has taken in the proxies that were
+            known: level 0 then chooses by those only among what had none.
     """
 
     fit_record: dict[str, Any] | None = None
+    weighed_proxies: bool = False
 
     def propose(
         self, pool: PoolSnapshot, count: int, rng: np.random.Generator

@@ -34,13 +34,13 @@ def draw_new(
     """
     found: dict[str, Architecture] = {}
     for _ in range(_TRIES * count):
-        if len(found) == count:
-            return list(found.values())
         architecture = space.sample(rng)
         key = space.key(architecture)
         if key not in taken:
             found.setdefault(key, architecture)
-    if isinstance(space, EnumerableSpace):
+        if len(found) == count:
+            break
+    if len(found) < count and isinstance(space, EnumerableSpace):
         listed = list(space)
         for index in rng.permutation(len(listed)):
             if len(found) == count:

@@ -4,6 +4,9 @@ Thesis ch. 4: the predictor learns from pairs of partly trained architectures an
 top K. A space that can be listed is scored whole; of others, a random sample and mutations of the
 best trained so far.
 
+Zero-cost proxies are further judges: their ranks are added to the predictor's, each with a weight
+that says how well it agrees with what has been trained (`raynas.predictor.stacking`).
+
 Architectures of equal key compute the same function, so in a listed space the first text of a key
 stands for all of them, also when the predictor learns: one function, one graph, one score. On
 NAS-Bench-201 that leaves 5,390 of 15,625 to score, and ranks better from 50 trained cells on.
@@ -15,17 +18,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from raynas.config import validate
 from raynas.errors import ConfigError
 from raynas.predictor.fit import PredictorConfig, RankingPredictor
+from raynas.predictor.metrics import average_ranks
 from raynas.predictor.model import GraphSet
 from raynas.predictor.pairs import PairConfig, PairSet, make_pairs
+from raynas.predictor.stacking import judge_weights
 from raynas.proposing.proposer import Proposer
 from raynas.proposing.random import draw_new
 from raynas.scheduling.snapshot import PoolSnapshot
 from raynas.spaces.architecture import Architecture
 from raynas.spaces.space import EnumerableSpace, SearchSpace
+
+_UNKNOWN = 0.5
+"""Rank of an architecture that a judge says nothing of."""
 
 _MUTATED = 20
 """How many of the best trained give mutations where the space cannot be listed."""
@@ -84,19 +93,19 @@ class RankingProposer(Proposer):
         self, pool: PoolSnapshot, count: int, rng: np.random.Generator
     ) -> list[Architecture]:
         """Return `count` new architectures, the highest-ranked first; see `Proposer.propose`."""
-        self.fit_record = None
+        self.fit_record, self.weighed_proxies = None, False
         num_trained = sum(record.level > 0 and not record.failed for record in pool.candidates)
         pairs = make_pairs(pool, self._pair_config, rng)
         if num_trained < self._min_trained or len(pairs) == 0:
-            return draw_new(self._space, pool.keys(), count, rng)
+            return self._draw(pool.keys(), count, rng)
         started = time.perf_counter()
         candidates = self._candidates(pool, pairs, rng)
         listed_s = time.perf_counter() - started
         predictor = self._fit(pairs, candidates, int(rng.integers(2**63)))
         started = time.perf_counter()
-        scores = predictor.score(candidates.graphs)
+        scores = self._judge(predictor, pool, pairs, candidates)
         taken = pool.keys()
-        explored = draw_new(self._space, taken, round(self._exploration * count), rng)
+        explored = self._draw(taken, round(self._exploration * count), rng)
         chosen = {self._space.key(architecture): architecture for architecture in explored}
         found = list(candidates.by_key.items())
         for index in np.argsort(-scores, kind="stable"):
@@ -111,9 +120,51 @@ class RankingProposer(Proposer):
             "num_scored": len(found),
         }
         if len(chosen) < count:  # the candidates ran out, the space perhaps not
-            more = draw_new(self._space, taken | chosen.keys(), count - len(chosen), rng)
+            more = self._draw(taken | chosen.keys(), count - len(chosen), rng)
             chosen |= {self._space.key(architecture): architecture for architecture in more}
+        self.weighed_proxies = True
         return list(chosen.values())
+
+    def _judge(
+        self,
+        predictor: RankingPredictor,
+        pool: PoolSnapshot,
+        pairs: PairSet,
+        candidates: _Candidates,
+    ) -> NDArray[np.float64]:
+        """Return one score a candidate: the predictor's rank and the proxies', weighed."""
+        ranks_MC = predictor.ranks(candidates.graphs)
+        mean_C: NDArray[np.float64] = ranks_MC.mean(axis=0)
+        proxies = proxy_ranks(pool, candidates.by_key)
+        if not proxies:
+            return mean_C
+        place = {key: row for row, key in enumerate(candidates.by_key)}
+        texts = pairs.texts[: pairs.num_trained]
+        keys = (self._space.key(Architecture(self._space.name, text)) for text in texts)
+        rows = np.array([place[key] for key in keys])
+        judges = [_out_of_fold(ranks_MC[:, rows], predictor.held_out()[:, : len(rows)])]
+        judges += [np.nan_to_num(ranks[rows], nan=_UNKNOWN) for ranks in proxies.values()]
+        weights = judge_weights(np.stack(judges, axis=1), pairs)
+        assert self.fit_record is not None
+        names = ("predictor", *proxies)
+        self.fit_record |= {
+            f"weight_{name}": float(w) for name, w in zip(names, weights, strict=True)
+        }
+        total: NDArray[np.float64] = weights[0] * mean_C
+        for weight, ranks in zip(weights[1:], proxies.values(), strict=True):
+            # What has no score yet is expected where the predictor sees it.
+            total += weight * np.where(np.isnan(ranks), mean_C, ranks)
+        return total
+
+    def _draw(self, taken: set[str], count: int, rng: np.random.Generator) -> list[Architecture]:
+        """Draw new architectures; of a listed space, the ones that stand for their keys."""
+        if count <= 0:
+            return []
+        whole = self._listed()
+        if whole is None:
+            return draw_new(self._space, taken, count, rng)
+        free = [a for key, a in whole.by_key.items() if key not in taken]
+        return [free[i] for i in rng.permutation(len(free))[:count]]
 
     def _fit(self, pairs: PairSet, candidates: _Candidates, seed: int) -> RankingPredictor:
         graphs = []
@@ -124,16 +175,26 @@ class RankingProposer(Proposer):
         self.fit_record = predictor.fit(graphs, pairs, seed).as_record()
         return predictor
 
+    def _listed(self) -> _Candidates | None:
+        """Return the whole space, made ready once; None if it cannot be listed."""
+        if self._whole is None:
+            space = self._space
+            if isinstance(space, EnumerableSpace) and len(space) <= self._max_listed:
+                self._whole = self._prepared(space)
+        return self._whole
+
     def _candidates(
         self, pool: PoolSnapshot, pairs: PairSet, rng: np.random.Generator
     ) -> _Candidates:
-        if isinstance(self._space, EnumerableSpace) and len(self._space) <= self._max_listed:
-            if self._whole is None:
-                self._whole = self._prepared(self._space)
-            return self._whole
-        found = draw_new(self._space, pool.keys(), self._sample_size, rng)
+        whole = self._listed()
+        if whole is not None:
+            return whole
+        name = self._space.name
+        found = [Architecture(name, text) for text in pairs.texts[: pairs.num_trained]]
+        found += [Architecture(name, record.text) for record in pool.scored]
+        found += draw_new(self._space, pool.keys(), self._sample_size, rng)
         for text in _best_texts(pairs):
-            found += self._space.neighbours(Architecture(self._space.name, text))
+            found += self._space.neighbours(Architecture(name, text))
         return self._prepared(found)
 
     def _prepared(self, architectures: Iterable[Architecture]) -> _Candidates:
@@ -142,6 +203,29 @@ class RankingProposer(Proposer):
             by_key.setdefault(self._space.key(architecture), architecture)
         graphs = [self._space.graph(architecture) for architecture in by_key.values()]
         return _Candidates(by_key, GraphSet.of(graphs, self._predictor_config.layers))
+
+
+def proxy_ranks(pool: PoolSnapshot, keys: Iterable[str]) -> dict[str, NDArray[np.float64]]:
+    """Return, for each proxy the pool knows, the rank of each key in [0, 1]; NaN where unknown."""
+    known: dict[str, Mapping[str, float]] = {r.key: r.proxies for r in pool.scored}
+    known |= {record.key: record.proxies for record in pool.candidates}
+    listed = [known.get(key, {}) for key in keys]
+    ranks = {}
+    for name in sorted({name for scores in known.values() for name in scores}):
+        values = np.array([scores.get(name, np.nan) for scores in listed])
+        scored = ~np.isnan(values)
+        values[scored] = average_ranks(values[scored]) / max(1, int(scored.sum()) - 1)
+        ranks[name] = values
+    return ranks
+
+
+def _out_of_fold(
+    ranks_MA: NDArray[np.float64], held_out_MA: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the mean rank by the members that did not learn from an architecture."""
+    counts = held_out_MA.sum(axis=0)
+    total = np.where(held_out_MA, ranks_MA, 0.0).sum(axis=0)
+    return np.where(counts > 0, total / np.maximum(counts, 1), _UNKNOWN)
 
 
 def _best_texts(pairs: PairSet) -> list[str]:

@@ -39,11 +39,16 @@ PROXIES: Mapping[str, str] = {
     "snip": "raynas.proxies.gradient:snip",
     "plain": "raynas.proxies.gradient:plain",
     "fisher": "raynas.proxies.gradient:fisher",
+    "grasp": "raynas.proxies.hessian:grasp",
     "synflow": "raynas.proxies.synaptic:synflow",
+    "synflow_bn": "raynas.proxies.synaptic:synflow_bn",
     "jacob_cov": "raynas.proxies.jacobian:jacob_cov",
     "naswot": "raynas.proxies.activation:naswot",
+    "linear_regions": "raynas.proxies.activation:linear_regions",
+    "ntk": "raynas.proxies.ntk:ntk",
     "params": "raynas.proxies.counts:params",
     "flops": "raynas.proxies.counts:flops",
+    "depth": "raynas.proxies.counts:depth",
     "l2_norm": "raynas.proxies.counts:l2_norm",
 }
 """Names a config may use, and what they stand for (resolved by `raynas.registry.lookup`)."""

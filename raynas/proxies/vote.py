@@ -1,4 +1,4 @@
-"""One order from several proxies: mean of ranks (Borda) or pairwise majority (vote).
+"""One order from several proxies: mean of ranks (Borda) or pairwise majority (vote, Copeland).
 
 Proxies differ in scale by decades, so only the order each gives counts. The vote of {synflow,
 jacob_cov, snip} is Abdelfattah et al. (ICLR 2021); as its relation can be cyclic, sorting by it
@@ -9,19 +9,22 @@ Shapes: A architectures, P proxies.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raynas.errors import ConfigError, nearest
 
+Aggregation = Literal["borda", "vote", "copeland", "in_turn"]
+"""How `aggregate` makes one order of several."""
+
 _ROWS_AT_ONCE = 512  # bounds the memory of A x A comparisons to a few megabytes
 
 
 def aggregate(
     scores: Sequence[Mapping[str, float]],
-    how: Literal["borda", "vote"] = "borda",
+    how: Aggregation = "borda",
     names: Sequence[str] | None = None,
 ) -> NDArray[np.float64]:
     """Return one score per architecture, higher is better.
@@ -34,21 +37,29 @@ def aggregate(
         how: ``"borda"``: mean over proxies of the rank within the set, 0 (worst) to A - 1.
             ``"vote"``: number of architectures beaten by majority of the proxies, a draw
             counting half (Copeland); equal counts are told apart by Borda.
+            ``"copeland"``: likewise, and equal counts stay equal (see `copeland`).
+            ``"in_turn"``: the best of each proxy, then the second best of each, and so on; equals
+            are told apart by Borda. One good proxy is enough for the best to come first.
         names: The proxies to use; None for all that occur.
 
     Raises:
         ConfigError: `how` is unknown, a name occurs nowhere, or there are no proxies.
     """
-    if how not in ("borda", "vote"):
+    if how not in (allowed := get_args(Aggregation)):
         raise ConfigError(
-            f"unknown aggregation {how!r}{nearest(how, ('borda', 'vote'))} (allowed: borda, vote)"
+            f"unknown aggregation {how!r}{nearest(how, allowed)} (allowed: {', '.join(allowed)})"
         )
     if not scores:
         return np.zeros(0)
+    if how == "copeland":
+        return copeland(scores, names)
     ranks_AP = _ranks(scores, names)
     borda_A: NDArray[np.float64] = ranks_AP.mean(axis=1)
     if how == "borda":
         return borda_A
+    if how == "in_turn":
+        in_turn_A: NDArray[np.float64] = ranks_AP.max(axis=1) + borda_A / (4 * len(scores))
+        return in_turn_A
     # Copeland scores are multiples of 1/2: less than that can only order equal ones.
     borda_A /= 4 * len(scores)
     return copeland(scores, names) + borda_A

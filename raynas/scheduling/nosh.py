@@ -13,7 +13,15 @@ from collections.abc import Sequence
 from typing import Literal
 
 from raynas.errors import ConfigError
-from raynas.scheduling.budget import Budget, Unit, epochs_between, quotas
+from raynas.scheduling.budget import (
+    Budget,
+    Fractions,
+    Unit,
+    epochs_between,
+    even_fractions,
+    largest_pool,
+    quotas,
+)
 from raynas.scheduling.candidate import Candidate
 from raynas.scheduling.policy import Job, SchedulingPolicy, check_levels
 from raynas.scheduling.pool import Pool
@@ -25,7 +33,8 @@ class NoshPolicy(SchedulingPolicy):
     Args:
         epochs_per_level: The paper's E: training length of each level, increasing.
         budget: What the whole search may spend; the policy is its one owner.
-        promote_fraction: The paper's r, in (0, 1): share of a level that moves up.
+        promote_fraction: The paper's r, in (0, 1): share of a level that moves up, one for all
+            levels or one for each but the top; None: `even_fractions`.
         per_round: The paper's K: newcomers of a round.
         initial: Newcomers of the first round (the paper does not say; default ``2 * per_round``).
         max_pool: The paper's M: most architectures ever admitted (None: what the budget affords).
@@ -33,6 +42,8 @@ class NoshPolicy(SchedulingPolicy):
             number of workers; ``"async"`` promotes as soon as the quota allows and never lets a
             worker wait. Both end with the same quotas.
         ensure_top: Lift the best candidate to the top at the end if the quotas lifted none.
+        hold_last: Keep the last place of each level open until the last newcomer has come: of all
+            promotions only the last can be put off at no price. Needs a budget in epochs.
     """
 
     def __init__(
@@ -40,18 +51,16 @@ class NoshPolicy(SchedulingPolicy):
         epochs_per_level: Sequence[int],
         budget: Budget,
         *,
-        promote_fraction: float = 0.5,
+        promote_fraction: Fractions | None = None,
         per_round: int = 10,
         initial: int | None = None,
         max_pool: int | None = None,
         mode: Literal["sync", "async"] = "sync",
         ensure_top: bool = True,
+        hold_last: bool = True,
     ) -> None:
         self.epochs_per_level = check_levels(epochs_per_level)
-        if not 0 < promote_fraction < 1:
-            raise ConfigError(
-                f"promote_fraction: {promote_fraction:g} must lie strictly between 0 and 1"
-            )
+        self.promote_fraction = _fractions(promote_fraction, self.epochs_per_level)
         for name, value in (("per_round", per_round), ("initial", initial), ("max_pool", max_pool)):
             if value is not None and value < 1:
                 raise ConfigError(f"{name}: {value} must be at least 1")
@@ -63,12 +72,12 @@ class NoshPolicy(SchedulingPolicy):
                 f"level ({self.epochs_per_level[0]} epochs)"
             )
         self.budget = budget
-        self.promote_fraction = promote_fraction
         self.per_round = per_round
         self.initial = initial if initial is not None else 2 * per_round
         self.max_pool = max_pool
         self.mode = mode
         self.ensure_top = ensure_top
+        self._final = self._final_quotas() if hold_last else None
 
     # -- the two decisions ---------------------------------------------------------------------
 
@@ -92,16 +101,9 @@ class NoshPolicy(SchedulingPolicy):
             return 0
         if self.mode == "sync" and (pool.num_in_flight or self._sync_promotions(pool, 1)):
             return 0
-        wanted = self.initial if pool.rounds == 0 else self.per_round
-        if self.max_pool is not None:
-            wanted = min(wanted, self.max_pool - len(pool))
-        left = self.budget.epochs_left(pool)
-        low, high = 0, max(0, wanted)
-        while low < high:
-            middle = (low + high + 1) // 2
-            fits = self._cost_to_complete(pool, middle) <= left
-            low, high = (middle, high) if fits else (low, middle - 1)
-        return low
+        return self._affordable_newcomers(
+            pool, self.initial if pool.rounds == 0 else self.per_round
+        )
 
     def may_continue(self, pool: Pool, candidate: Candidate) -> bool:
         """Stop a running candidate at the last epoch a time budget allows."""
@@ -115,8 +117,42 @@ class NoshPolicy(SchedulingPolicy):
 
     def _needed(self, pool: Pool, level: int) -> int:
         """Return how many must still leave `level` for the one above to meet its quota."""
-        quota = quotas(pool.reached(level), self.promote_fraction, 2)[1]
+        quota = quotas(pool.reached(level), self.promote_fraction[level - 1], 2)[1]
+        if self._final is not None and quota >= self._final[level] and self._more_to_come(pool):
+            quota = self._final[level] - 1
         return quota - pool.reached(level + 1) - pool.heading(level + 1)
+
+    def _more_to_come(self, pool: Pool) -> bool:
+        """Return whether there will be a newcomer that a held place may be for."""
+        if pool.num_waiting:
+            return True
+        return not pool.exhausted and self._affordable_newcomers(pool, 1) > 0
+
+    def _affordable_newcomers(self, pool: Pool, wanted: int) -> int:
+        """Return how many newcomers, at most `wanted`, fit with their whole cascade."""
+        if self.max_pool is not None:
+            wanted = min(wanted, self.max_pool - len(pool))
+        left = self.budget.epochs_left(pool)
+        low, high = 0, max(0, wanted)
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = self._cost_to_complete(pool, middle) <= left
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return low
+
+    def _final_quotas(self) -> list[int] | None:
+        """Return how many will have reached each level at the end; None if only time will tell."""
+        if self.budget.unit is not Unit.EPOCHS:
+            return None
+        size = largest_pool(
+            self.epochs_per_level,
+            self.promote_fraction,
+            int(self.budget.limit),
+            ensure_top=self.ensure_top and self._top_is_affordable(),
+        )
+        if self.max_pool is not None:
+            size = min(size, self.max_pool)
+        return quotas(size, self.promote_fraction, len(self.epochs_per_level))
 
     def _sync_promotions(self, pool: Pool, free_slots: int) -> list[Job]:
         """Offer the lowest level that is short of its quota; a level in training is a barrier."""
@@ -172,3 +208,21 @@ class NoshPolicy(SchedulingPolicy):
         if self.budget.unit is not Unit.EPOCHS:
             return True
         return self.epochs_per_level[-1] <= self.budget.limit
+
+
+def _fractions(given: Fractions | None, epochs_per_level: tuple[int, ...]) -> tuple[float, ...]:
+    """Return one share for each level but the top."""
+    if given is None:
+        return even_fractions(epochs_per_level)
+    steps = len(epochs_per_level) - 1
+    fractions = (float(given),) * steps if isinstance(given, int | float) else tuple(given)
+    if len(fractions) != steps:
+        raise ConfigError(
+            f"promote_fraction: {list(fractions)} must be one share, or {steps} for "
+            f"{steps + 1} levels"
+        )
+    shares = [given] if isinstance(given, int | float) else fractions
+    for share in shares:
+        if not 0 < share < 1:
+            raise ConfigError(f"promote_fraction: {share:g} must lie strictly between 0 and 1")
+    return fractions

@@ -73,12 +73,21 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Proposals:
-    """What a proposer answers to a request (see `Proposed` for the last three)."""
+    """What a proposer answers to a request (see `Proposed` for the last two).
+
+    Attributes:
+        source: Name of the proposer.
+        architectures: Best first, where the proposer has an order.
+        proposer_state: What it remembers.
+        fit: Facts of its refit.
+        weighed: Whether their order has taken in the proxies that were known.
+    """
 
     source: str
     architectures: list[Architecture]
     proposer_state: dict[str, Any] = field(default_factory=dict)
     fit: dict[str, Any] | None = None
+    weighed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +98,43 @@ class Level0:
         mode: ``"off"``; ``"init_only"`` (first round only); ``"full"`` (every round).
         fraction: Share of the proposed that is admitted: `wanted / fraction` are proposed.
         order: Turns proxies into one score per architecture.
+        initial: Architectures scored before the first round (at least ``wanted / fraction``).
+        top_share: Share of the first round that is simply the best of all scored. The others are
+            the best of a random draw of which `fraction` is admitted: proxies err most at the top,
+            and what is learnt from both shows by how much.
     """
 
     mode: Literal["off", "init_only", "full"] = "off"
     fraction: float = 0.5
     order: ScoreOrder | None = None
+    initial: int = 0
+    top_share: float = 1.0
 
     def active(self, round_number: int) -> bool:
         """Return whether proxies choose in this round."""
         return self.mode == "full" or (self.mode == "init_only" and round_number == 0)
 
+    def num_proposed(self, wanted: int, round_number: int) -> int:
+        """Return how many are to be proposed so that `wanted` are admitted."""
+        if not self.active(round_number):
+            return wanted
+        count = math.ceil(wanted / self.fraction)
+        return max(count, self.initial) if round_number == 0 else count
+
+    def first(self, scored: Sequence[Newcomer], count: int, seed: int) -> list[Newcomer]:
+        """Return the first round: some the best of all, some the best of a few."""
+        order = self.best(scored, len(scored))
+        num_top = min(len(order), math.ceil(self.top_share * count))
+        top, rest = order[:num_top], order[num_top:]
+        few = math.ceil((count - num_top) / self.fraction)
+        drawn = np.random.default_rng(seed).permutation(len(rest))[:few]
+        return top + [rest[i] for i in sorted(drawn)[: count - num_top]]
+
     def best(self, residents: Sequence[Newcomer], count: int) -> list[Newcomer]:
         """Return the best `count` residents by proxy, best first; ties keep their order."""
         assert self.order is not None
+        if not residents:
+            return []
         scores = self.order([resident.proxies for resident in residents])
         ranking = np.argsort(-scores, kind="stable")
         return [residents[i] for i in ranking[:count]]
@@ -169,7 +202,7 @@ class Search:
             return None
         number = self.pool.rounds
         score = self.level0.active(number)
-        count = math.ceil(wanted / self.level0.fraction) if score else wanted
+        count = self.level0.num_proposed(wanted, number)
         seed = derive_seed(self.seed, "propose", number)
         self._pending = Request(number, wanted, count, score, seed)
         return self._pending
@@ -239,15 +272,13 @@ class Search:
         for architecture in proposals.architectures:
             key = self.space.key(architecture)
             if key not in self.pool:
+                known = self.pool.scored.get(key)
                 text = architecture.text
-                fresh.setdefault(key, Newcomer(text, key, dict((proxies or {}).get(text, {}))))
-        scored: list[Newcomer] = []
-        if request.score:
-            scored = [n for key, n in fresh.items() if key not in self.pool.scored]
-            residents = [*self.pool.scored.values(), *scored]
-            admitted = self.level0.best(residents, request.wanted) if residents else []
-        else:
-            admitted = list(fresh.values())[: request.wanted]
+                newcomer = Newcomer(text, key, dict((proxies or {}).get(text, {})))
+                fresh.setdefault(key, known or newcomer)
+        proposed = list(fresh.values())
+        scored = [n for n in proposed if n.key not in self.pool.scored] if request.score else []
+        admitted = self._chosen(request, proposals, proposed)
         self._pending = None
         self.proposer_state = proposals.proposer_state
         self._record(
@@ -302,6 +333,24 @@ class Search:
             self._record(Interrupted(candidate.id))
 
     # -- parts ---------------------------------------------------------------------------------
+
+    def _chosen(
+        self, request: Request, proposals: Proposals, proposed: list[Newcomer]
+    ) -> list[Newcomer]:
+        """Return who of the proposed is admitted."""
+        if not request.score:
+            return proposed[: request.wanted]
+        if request.round == 0:
+            seed = derive_seed(request.seed, "level 0")
+            return self.level0.first(proposed, request.wanted, seed)
+        known = self.pool.scored
+        if not proposals.weighed:  # those passed over before compete again
+            own = {newcomer.key for newcomer in proposed}
+            residents = [n for key, n in known.items() if key not in own]
+            return self.level0.best([*residents, *proposed], request.wanted)
+        if all(newcomer.key in known for newcomer in proposed):
+            return proposed[: request.wanted]
+        return self.level0.best(proposed, request.wanted)
 
     def _record(self, event: Event) -> None:
         self._apply(event)

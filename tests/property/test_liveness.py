@@ -129,11 +129,11 @@ class SearchMachine(RuleBasedStateMachine):
     @invariant()
     def promotions_keep_the_quota(self):
         """At no time more than ceil(r n) + 1 promoted (§6.2); ensure_top may add the one."""
-        pool, fraction = self.pool, self.search.policy.promote_fraction
+        pool, fractions = self.pool, self.search.policy.promote_fraction
         for level in range(1, len(LEVELS)):
             promoted = pool.reached(level + 1) + pool.heading(level + 1)
             below = pool.reached(level) + pool.heading(level)
-            assert promoted <= math.ceil(fraction * below) + 1
+            assert promoted <= math.ceil(fractions[level - 1] * below) + 1
 
     def teardown(self):
         """From wherever it is, a search that is served comes to its end."""

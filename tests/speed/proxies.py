@@ -2,6 +2,10 @@
 
 Run: ``python tests/speed/proxies.py [--channels 16 --cells 5 --batch 64 --rounds 3]``.
 
+Four lines per architecture: the seven proxies of one forward pass and first derivatives; the whole
+set; grasp; and ntk, with a batch of its own (``--ntk-batch``), as its backward pass per image would
+hide all else.
+
 Three ways, timed interleaved in one process (one thread, CPU time, median of paired ratios):
 
 * shared: `ProxySuite` on the project's network;
@@ -14,10 +18,12 @@ Before anything is timed, the scores of all three are shown to be equal (float64
 
 import argparse
 import copy
+import functools
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -30,7 +36,9 @@ from raynas.spaces.nasbench201 import EDGES, NasBench201
 from raynas.spaces.space import TaskShape
 
 Scores = dict[str, float]
-NAMES = ("snip", "grad_norm", "jacob_cov", "naswot", "synflow", "fisher", "plain")
+FIRST = ("snip", "grad_norm", "jacob_cov", "naswot", "synflow", "fisher", "plain")
+WHOLE = (*FIRST, "grasp", "synflow_bn", "linear_regions", "depth")
+GROUPS = {"first order": FIRST, "whole set": WHOLE, "grasp": ("grasp",), "ntk": ("ntk",)}
 
 
 # -- each proxy alone, from its formula --------------------------------------------------------
@@ -88,7 +96,7 @@ def jacob_cov(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     return -float(np.sum(np.log(values) + 1 / values))
 
 
-def naswot(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+def codes(network: nn.Module, images: Tensor) -> list[Tensor]:
     """Hears ``F.relu``; ReLUs of one tensor count once, those no image moves not at all."""
     seen: list[tuple[Tensor, Tensor]] = []
     relu = F.relu
@@ -103,32 +111,82 @@ def naswot(network: nn.Module, images: Tensor, labels: Tensor) -> float:
         logits = network(images)
     grads = torch.autograd.grad(logits.sum(), [y for _, y in seen], allow_unused=True)
     inputs = {id(x): x for (x, _), grad in zip(seen, grads, strict=True) if grad is not None}
+    return [(x.detach() > 0).flatten(1) for x in inputs.values()]
+
+
+def naswot(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     kernel = np.zeros((len(images), len(images)))
-    for x in inputs.values():
-        code = (x.detach() > 0).flatten(1).float()
+    for code in (code.float() for code in codes(network, images)):
         part = code @ code.T + (1 - code) @ (1 - code).T
         kernel += part.double().numpy() if bool((part != part[0, 0]).any()) else 0
     return float(np.linalg.slogdet(kernel)[1])
 
 
+def linear_regions(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    packed = [np.packbits(code.numpy(), axis=1) for code in codes(network, images)]
+    return float(len(np.unique(np.concatenate(packed, axis=1), axis=0)))
+
+
+def grasp(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    weights = [layer.weight for layer in layers(network)]
+    loss = F.cross_entropy(network(images), labels)
+    grads = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
+    sum((grad.detach() * grad).sum() for grad in grads if grad is not None).backward()
+    used = [weight for weight in weights if weight.grad is not None]
+    return sum(float((-weight * weight.grad).sum().detach()) for weight in used)
+
+
+def ntk(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    logits, rows = network(images), []
+    for image in range(len(images)):
+        network.zero_grad()
+        logits[image].sum().backward(retain_graph=True)
+        used = [m.weight for m in layers(network) if m.weight.grad is not None]
+        rows.append(torch.cat([weight.grad.flatten() for weight in used]).double().numpy())
+    eigenvalues = np.linalg.eigvalsh(np.stack(rows) @ np.stack(rows).T)
+    return -math.log(eigenvalues[-1] / eigenvalues[0])
+
+
+def depth(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    images = images.clone().requires_grad_()
+
+    @functools.cache
+    def longest(node: Any) -> float:
+        """Layers between the images and what `node` computes, -inf if they do not reach it."""
+        if getattr(node, "variable", None) is images:
+            return 0.0
+        before = max((longest(n) for n, _ in node.next_functions if n), default=-math.inf)
+        return before + (node.name() in ("ConvolutionBackward0", "AddmmBackward0"))
+
+    return longest(network(images).grad_fn)
+
+
 def synflow(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    network = network.double()
     for module in network.modules():
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
                 setattr(module, name, nn.Identity())
+    return synflow_bn(network, images, labels)
+
+
+def synflow_bn(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    network = network.double()
     for parameter in network.parameters():
         parameter.data.abs_()
     network(torch.ones_like(images[:1], dtype=torch.float64)).sum().backward()
     used = [m for m in layers(network) if m.weight.grad is not None]
-    return math.log(sum(float((m.weight * m.weight.grad).sum().detach()) for m in used))
+    return math.log(sum(float((m.weight * m.weight.grad).abs().sum().detach()) for m in used))
 
 
-ALONE = (snip, grad_norm, jacob_cov, naswot, synflow, fisher, plain)
+FUNCTIONS: tuple[Callable[[nn.Module, Tensor, Tensor], float], ...] = (
+    *(snip, grad_norm, jacob_cov, naswot, synflow, fisher, plain),
+    *(grasp, synflow_bn, linear_regions, depth, ntk),
+)
+ALONE = {function.__name__: function for function in FUNCTIONS}
 
 
-def one_by_one(network: nn.Module, images: Tensor, labels: Tensor) -> Scores:
-    return {f.__name__: f(copy.deepcopy(network), images, labels) for f in ALONE}
+def one_by_one(names: Sequence[str], network: nn.Module, images: Tensor, labels: Tensor) -> Scores:
+    return {name: ALONE[name](copy.deepcopy(network), images, labels) for name in names}
 
 
 # -- one module per edge -----------------------------------------------------------------------
@@ -195,11 +253,12 @@ def networks(space: NasBench201, text: str, image_size: int) -> tuple[nn.Module,
 def assert_equal_scores(texts: list[str]) -> None:
     """Raise unless all three ways agree to 1e-6 in float64 on every architecture."""
     space, batch = NasBench201(channels=4, cells_per_stage=1), random_batch(12, 16, torch.float64)
+    names = (*WHOLE, "ntk")
     for text in texts:
         network, textbook = (net.double() for net in networks(space, text, 16))
-        shared = ProxySuite(NAMES).score(network, *batch)
+        shared = ProxySuite(names).score(network, *batch)
         for way, other in (("alone", network), ("textbook", textbook)):
-            for name, score in one_by_one(other, *batch).items():
+            for name, score in one_by_one(names, other, *batch).items():
                 same = math.isclose(score, shared[name], rel_tol=1e-6)
                 assert same, f"{name} {way} {text}: {score} != {shared[name]}"
 
@@ -210,29 +269,33 @@ def cpu_s(run: Callable[[], Scores]) -> float:
     return time.process_time() - start
 
 
-def measure(space: NasBench201, text: str, batch_size: int, rounds: int) -> tuple[float, float]:
-    network, textbook = networks(space, text, 32)
-    images, labels = random_batch(batch_size, 32, torch.float32)
-    suite = ProxySuite(NAMES)
-    times = []
-    for _ in range(rounds + 1):
-        times.append(
-            (
-                cpu_s(lambda: suite.score(network, images, labels)),
-                cpu_s(lambda: one_by_one(network, images, labels)),
-                cpu_s(lambda: one_by_one(textbook, images, labels)),
-            )
-        )
-    shared, alone, book = (statistics.median(column) for column in zip(*times[1:], strict=True))
-    to_alone = [a / s for s, a, _ in times[1:]]
-    to_book = [b / s for s, _, b in times[1:]]
-    print(f"{text}\n  shared {shared * 1e3:.0f} ms, alone {alone * 1e3:.0f}, ", end="")
-    print(f"textbook {book * 1e3:.0f}; ratio", end=" ")
-    print(f"to alone {spread(to_alone)}, to textbook {spread(to_book)}", flush=True)
-    return statistics.median(to_alone), statistics.median(to_book)
+Ratios = tuple[float, float]
+"""Of the time alone, and on the textbook network, to the shared time."""
 
 
-def spread(ratios: list[float]) -> str:
+def measure(
+    names: Sequence[str], both: tuple[nn.Module, nn.Module], batch: int, rounds: int
+) -> tuple[Ratios, str]:
+    """Return the median ratios, and a line that tells them with their spread."""
+    network, textbook = both
+    images, labels = random_batch(batch, 32, torch.float32)
+    suite = ProxySuite(names)
+    ways = (
+        lambda: suite.score(network, images, labels),
+        lambda: one_by_one(names, network, images, labels),
+        lambda: one_by_one(names, textbook, images, labels),
+    )
+    times = [[cpu_s(way) for way in ways] for _ in range(rounds + 1)][1:]
+    shared, alone, book = (statistics.median(column) * 1e3 for column in zip(*times, strict=True))
+    to_alone, to_book = ([row[way] / row[0] for row in times] for way in (1, 2))
+    text = (
+        f"shared {shared:.0f} ms, alone {alone:.0f}, textbook {book:.0f}; "
+        f"ratio to alone {spread(to_alone)}, to textbook {spread(to_book)}"
+    )
+    return (statistics.median(to_alone), statistics.median(to_book)), text
+
+
+def spread(ratios: Sequence[float]) -> str:
     return f"x{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
 
 
@@ -241,6 +304,7 @@ def main() -> None:
     for option, default in (("channels", 16), ("cells", 5), ("batch", 64), ("rounds", 3)):
         parser.add_argument(f"--{option}", type=int, default=default)
     parser.add_argument("--architectures", type=int, default=6)
+    parser.add_argument("--ntk-batch", type=int, default=8)
     options = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -251,16 +315,23 @@ def main() -> None:
     texts = ["|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
              "+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|", *alive]  # fmt: skip
     assert_equal_scores(texts)
-    print(f"{len(NAMES)} proxies; scores equal on {len(texts)} architectures (float64, 1e-6)")
-    ratios = [
-        measure(space, text, options.batch, options.rounds)
-        for text in texts[: options.architectures]
-    ]
-    to_alone, to_book = zip(*ratios, strict=True)
-    print(
-        f"over {len(ratios)} architectures: {spread(list(to_alone))} of one pass per proxy on the "
-        f"same network, {spread(list(to_book))} of that on the textbook network"
-    )
+    print(f"{len(ALONE)} proxies; scores equal on {len(texts)} architectures (float64, 1e-6)")
+    ratios: dict[str, list[Ratios]] = {group: [] for group in GROUPS}
+    for text in texts[: options.architectures]:
+        print(text)
+        both = networks(space, text, 32)
+        for group, names in GROUPS.items():
+            size = options.ntk_batch if group == "ntk" else options.batch
+            found, line = measure(names, both, size, options.rounds)
+            ratios[group].append(found)
+            print(f"  {group}: {line}", flush=True)
+    print(f"medians over {min(len(texts), options.architectures)} architectures:")
+    for group, found in ratios.items():
+        to_alone, to_book = zip(*found, strict=True)
+        print(
+            f"  {group} ({len(GROUPS[group])}): {spread(to_alone)} of one pass per proxy on the "
+            f"same network, {spread(to_book)} of that on the textbook network"
+        )
 
 
 if __name__ == "__main__":

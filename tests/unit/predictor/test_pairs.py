@@ -16,8 +16,9 @@ def snapshot(*records, scored=(), round=1):
     return PoolSnapshot(round, (1, 2, 4), records, texts)
 
 
-def labelled(pool, **options):
-    pairs = make_pairs(pool, PairConfig(**options), np.random.default_rng(0))
+def labelled(pool, fidelity=0, **options):
+    config = PairConfig(fidelity=fidelity, **options)
+    pairs = make_pairs(pool, config, np.random.default_rng(0))
     names = pairs.texts
     return {
         (names[won], names[lost]): weight
@@ -47,6 +48,21 @@ def test_agree_trusts_what_both_say():
     assert found == {("a1", "a0"): 1, ("a2", "a0"): 1}
 
 
+@pytest.mark.parametrize("rule", ["level", "common_epoch"])
+def test_a_pair_counts_by_how_long_both_were_trained(rule):
+    pool = snapshot(
+        record(0, 0.3), record(1, 0.4, 0.6), record(2, 0.5, 0.7, 0.8), record(3, 0.2, 0.5)
+    )
+    found, _ = labelled(pool, rule=rule, fidelity=1)  # levels of 1, 2 and 4 epochs
+    weights = {frozenset(pair): weight for pair, weight in found.items()}
+    assert weights[frozenset(("a0", "a1"))] == 1 / 4
+    assert weights[frozenset(("a0", "a2"))] == 1 / 4
+    assert weights[frozenset(("a1", "a2"))] == 1 / 2
+    assert weights[frozenset(("a1", "a3"))] == 1 / 2
+    squared, _ = labelled(pool, rule=rule, fidelity=2)
+    assert squared == {pair: weight**2 for pair, weight in found.items()}
+
+
 def test_equal_accuracies_make_no_pair():
     assert labelled(snapshot(record(0, 0.5), record(1, 0.5)))[0] == {}
 
@@ -60,7 +76,7 @@ def test_the_failed_lose():
 def test_level_0_loses_and_is_ordered_by_agreeing_proxies():
     proxies = [{"p": 1.0, "q": 1.0}, {"p": 2.0, "q": 2.0}, {"p": 3.0, "q": 0.0}]
     pool = snapshot(record(0, 0.3), record(1, 0.5), record(2, 0.6), scored=proxies)
-    found, pairs = labelled(pool, level0_ratio=1.0)
+    found, pairs = labelled(pool, level0="full", level0_ratio=1.0)
     level0 = pairs.kind == PairKind.LEVEL0
     assert level0.sum() <= (~level0).sum()  # they never outnumber the trained
     assert set(pairs.weight[level0]) == {0.25}

@@ -1,0 +1,1 @@
+"""Many methods, many seeds, on tables of measured networks: search quality against epochs spent."""

@@ -1,0 +1,51 @@
+"""The folder of a comparison: what was asked stands in it, so that it only goes on as the same."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from raynas.comparing.method import Method
+from raynas.errors import RunFolderError
+
+ASKED = "comparison.json"
+"""What was asked: table, methods and versions."""
+
+
+def open_folder(folder: Path, table: str, methods: Sequence[Method]) -> None:
+    """Make the folder, or check that it holds runs of the same table and methods.
+
+    Budgets, seeds and further methods may be added to a comparison that is there.
+
+    Raises:
+        RunFolderError: it holds something else, or a method of that name that differs.
+    """
+    path = folder / ASKED
+    configs = {method.name: method.config.model_dump(mode="json") for method in methods}
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(f"{folder} is a file, not a folder")
+    if not path.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise RunFolderError(f"{folder} is not empty: choose another --out")
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(path, {"table": table, "methods": configs})
+        return
+    try:
+        before = json.loads(path.read_text())
+        old_table, old_methods = before["table"], before["methods"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise RunFolderError(f"{path}: cannot be read: choose another --out") from None
+    if old_table != table:
+        raise RunFolderError(f"{folder} compares on {old_table}: choose another --out")
+    for name, config in configs.items():
+        if old_methods.get(name, config) != config:
+            raise RunFolderError(
+                f"{folder} has runs of {name!r} with other options: choose another --out, "
+                f"or give it another name (name={name.partition('=')[2] or name})"
+            )
+    _write(path, {"table": table, "methods": {**old_methods, **configs}})
+
+
+def _write(path: Path, asked: object) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(asked, indent=2) + "\n")
+    partial.replace(path)
