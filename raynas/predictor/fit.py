@@ -194,6 +194,7 @@ class RankingPredictor:
             ensemble.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
         best = [math.inf] * len(members)
+        kept = ensemble.flat.detach().clone()
         for epoch in range(1, config.epochs + 1):
             optimizer.zero_grad(set_to_none=True)
             scores = ensemble(graphs)
@@ -210,11 +211,12 @@ class RankingPredictor:
                 if value < best[number] - 1e-6:
                     best[number], member.epochs = value, epoch
                     member.loss = float(losses[number].detach())
-                    member.network.load_state_dict(ensemble.member(number))
+                    kept[number] = ensemble.flat.detach()[number]
             if not running:
                 break
             optimizer.step()
-        for member in members:
+        for member, row in zip(members, kept, strict=True):
+            ensemble.load_into(member.network, row)
             member.network.eval()
 
     def _report(self, data: GraphSet, pairs: PairSet, fit_s: float) -> FitReport:

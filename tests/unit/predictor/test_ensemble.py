@@ -29,15 +29,14 @@ def test_scores_and_gradients_are_the_members_own(directed, num_layers):
         own = member(graphs)
         (own * weights[number]).sum().backward()
         assert torch.allclose(scores[number], own, rtol=1e-12, atol=1e-12)
-        for name, parameter in member.named_parameters():
-            stacked = ensemble.stacked[name.replace(".", "/")]
-            assert torch.allclose(stacked.grad[number], parameter.grad, rtol=1e-9, atol=1e-12), name
+        gradient = torch.cat([p.grad.flatten() for p in member.parameters()])
+        assert torch.allclose(ensemble.flat.grad[number], gradient, rtol=1e-9, atol=1e-12)
 
 
 def test_a_members_state_loads_into_a_ranker():
     members = [GraphRanker(SPACE.num_labels, hidden=4, num_layers=2) for _ in range(2)]
     ensemble = EnsembleRanker(members)
     clone = GraphRanker(SPACE.num_labels, hidden=4, num_layers=2)
-    clone.load_state_dict(ensemble.member(1))
+    ensemble.load_into(clone, ensemble.flat[1])
     graphs = GraphSet.of([SPACE.graph(SPACE.architecture(5))], 2)
     assert torch.equal(clone(graphs), members[1](graphs))
