@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from raynas.config import SearchConfig, load_search_config, validate
-from raynas.errors import ConfigError, RunFolderError
+from raynas.errors import ConfigError, RunFolderError, nearest
 from raynas.proposing import PROPOSERS
 from raynas.registry import foreign_code
 from raynas.runs.folder import RunFolder
@@ -200,6 +200,112 @@ def status(run: Path | str) -> dict[str, Any]:
     }
 
 
+def build_table(
+    space: Named,
+    data: Named,
+    *,
+    count: int,
+    epochs: int,
+    out: Path | str,
+    name: str | None = None,
+    seed: int = 0,
+    assignments: Sequence[str] = (),
+    workers: int | None = None,
+    address: str | None = None,
+    listener: "Listener | None" = None,
+) -> Path:
+    """Train a random sample (or all) of a space in full and keep the learning curves as a table.
+
+    Every architecture is trained once, none twice by key, and reports validation and test accuracy
+    after every epoch. Asked for again with the same `out`, an interrupted build goes on.
+
+    Args:
+        space: What can be built, by name.
+        data: What to train on, by name.
+        count: Architectures to train; more than the space has trains all of them.
+        epochs: Full length of a training.
+        out: Run folder; the table is ``table.parquet`` in it.
+        name: What the table is called (None: the folder's name).
+        seed: Decides the sample and every training.
+        assignments: Any other key of a search's config, ``"training.lr=0.05"``.
+        workers: Networks trained side by side (None: as many as fit).
+        address: A running Ray cluster.
+        listener: Called whenever something was trained.
+
+    Returns:
+        The table's path. What has been trained so far is in it, also after an interruption.
+
+    Raises:
+        UsageError: something asked for cannot be done; the folder holds another run.
+    """
+    from raynas.tabular.build import config_of, table_of
+    from raynas.tabular.format import write_table
+
+    if count < 1 or epochs < 1:
+        raise ConfigError(f"table: count {count} and epochs {epochs} must be at least 1")
+    asked = config_of(space, data, count=count, epochs=epochs, seed=seed)
+    config = load_search_config(asked, assignments=tuple(assignments))
+    folder = RunFolder(out)
+    if folder.config.exists():
+        before = validate(SearchConfig, folder.read_config(), where=f"{folder.config}: ")
+        if not _same_but_where(before, config):
+            raise RunFolderError(f"{folder.path} holds another run: choose another --out")
+        resume(folder.path, workers=workers, address=address, trust_code=True, listener=listener)
+    else:
+        search(config=config, workers=workers, out=out, address=address, listener=listener)
+    events = [event for event, _ in read_journal(folder.journal)[0]]
+    title = name or folder.path.resolve().name
+    header, texts, columns = table_of(events, config.levels, title, config.space)
+    path = folder.path / "table.parquet"
+    write_table(path, header, texts, columns)
+    return path
+
+
+def import_table(
+    source: Path | str, out: Path | str, *, benchmark: str, dataset: str = "cifar10"
+) -> Path:
+    """Make a table of a benchmark's own download; nothing in it is run.
+
+    Args:
+        source: What the benchmark's authors offer: a file, or NATS-Bench's folder.
+        out: Parquet file to write.
+        benchmark: ``"nasbench201"``, ``"natsbench"`` (topology space) or ``"nasbench101"``.
+        dataset: ``"cifar10"``, ``"cifar100"`` or ``"imagenet16"``; not for NAS-Bench-101.
+
+    Raises:
+        UsageError: unknown benchmark or data set; a file that cannot be read or is laid out
+            otherwise.
+    """
+    from raynas.tabular.format import write_table
+    from raynas.tabular.natsbench import import_natsbench
+    from raynas.tabular.tfrecord import import_nasbench101
+
+    known = ("nasbench101", "nasbench201", "natsbench")
+    if benchmark not in known:
+        raise ConfigError(
+            f"benchmark: unknown {benchmark!r}{nearest(benchmark, known)} "
+            f"(allowed: {', '.join(known)})"
+        )
+    if benchmark == "nasbench101":
+        found = import_nasbench101(Path(source))
+    else:
+        found = import_natsbench(Path(source), dataset)
+    write_table(Path(out), *found)
+    return Path(out)
+
+
+def describe_table(table: str, *, trust_code: bool = False) -> str:
+    """Return what a table holds, in a few lines.
+
+    Raises:
+        UsageError: there is no such table, or something is wrong with it.
+    """
+    from raynas.tabular.names import load_table
+    from raynas.tabular.table import describe
+
+    return describe(load_table(table, trust_code=trust_code))
+
+
 def compare(
     table: str,
     *,
@@ -289,3 +395,9 @@ def _refuse_foreign_code(config: SearchConfig, folder: RunFolder) -> None:
                 f"{folder.config}: {kind} {code!r} is code outside raynas; "
                 "pass --trust-code to import it"
             )
+
+
+def _same_but_where(first: SearchConfig, second: SearchConfig) -> bool:
+    """Return whether two configs ask for the same, wherever and how wide it is computed."""
+    where = {"workers", "resources"}
+    return first.model_dump(exclude=where) == second.model_dump(exclude=where)

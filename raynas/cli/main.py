@@ -2,7 +2,7 @@
 
 import typer
 
-from raynas.cli import compare, search, status
+from raynas.cli import compare, search, status, table
 
 app = typer.Typer(
     name="raynas",
@@ -16,6 +16,7 @@ app.command("search")(search.search)
 app.command("resume")(search.resume)
 app.command("status")(status.status)
 app.command("compare")(compare.compare)
+app.add_typer(table.app, name="table")
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ def search(
     with exit_codes():
         from raynas import api
 
-        progress = _progress(as_json)
+        progress = make_progress(as_json)
         with progress:
             result = api.search(
                 config=config,
@@ -87,7 +87,7 @@ def resume(
     with exit_codes():
         from raynas import api
 
-        progress = _progress(as_json)
+        progress = make_progress(as_json)
         with progress:
             result = api.resume(
                 run,
@@ -99,7 +99,8 @@ def resume(
         _finish(result, as_json)
 
 
-def _progress(as_json: bool) -> "Progress":
+def make_progress(as_json: bool) -> "Progress":
+    """Return what shows a search while it runs, on this kind of output."""
     from rich.console import Console
 
     from raynas.cli.progress import Lines, LiveTable, Silent

@@ -104,8 +104,15 @@ def run_all(
 
 
 def _here(table: AccuracyTable, jobs: Sequence[Job]) -> Iterator[RunRecord]:
-    for job in jobs:
-        yield run_method(table, job.method, job.budget, job.seed)
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a process of its own: rankers are too small to share
+    try:
+        for job in jobs:
+            yield run_method(table, job.method, job.budget, job.seed)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _in_processes(

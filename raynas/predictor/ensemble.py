@@ -60,7 +60,7 @@ class EnsembleRanker(nn.Module):
             torch.nn.utils.vector_to_parameters(row, ranker.parameters())
 
     def _weights(self) -> dict[str, Tensor]:
-        parts = self.flat.split([shape.numel() for shape in self._shapes.values()], dim=1)
+        parts = torch.split(self.flat, [shape.numel() for shape in self._shapes.values()], dim=1)
         return {
             name: part.reshape(self._size, *shape)
             for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)

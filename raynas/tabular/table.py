@@ -98,6 +98,23 @@ class AccuracyTable:
         return self.epochs.index(epochs)
 
 
+def describe(table: AccuracyTable) -> str:
+    """Return what a table holds, for a person."""
+    top = np.nanmax(table.accuracy[:, -1])
+    kind = "each a run of its own" if table.separate_runs else "points of one curve"
+    failed = int(np.isnan(table.accuracy[:, -1]).sum())
+    lines = [
+        f"table          {table.name}: {len(table)} architectures of {table.space.name}",
+        f"epochs         {', '.join(map(str, table.epochs))} ({kind})",
+        f"selection      best {100 * top:.2f} % after {table.epochs[-1]} epochs"
+        + (f", {failed} failed" if failed else ""),
+        f"report         {table.report_metric}: best {100 * table.best_report:.2f} %, "
+        f"mean {100 * float(np.nanmean(table.report)):.2f} %",
+        f"proxies        {', '.join(table.proxies) or 'none'}",
+    ]
+    return "\n".join(lines + [f"note           {note}" for note in table.notes])
+
+
 def _check_epochs(name: str, epochs: Sequence[int]) -> None:
     if not epochs or epochs[0] < 1 or any(b <= a for a, b in itertools.pairwise(epochs)):
         raise DataError(f"{name}: epochs {list(epochs)} must be at least 1 and increase")
