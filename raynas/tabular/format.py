@@ -30,7 +30,7 @@ from raynas.registry import foreign_code, lookup
 from raynas.spaces import SPACES
 from raynas.spaces.space import SearchSpace
 from raynas.tabular.files import Columns, read_columns
-from raynas.tabular.table import AccuracyTable, Floats
+from raynas.tabular.table import AccuracyTable, Floats, check_epochs
 
 FORMAT = 1
 _KEY = b"raynas.table"
@@ -88,6 +88,7 @@ def read_table(path: Path, *, trust_code: bool = False) -> AccuracyTable:
     header = read_header(columns, path)
     space = make_space(header.space, path, trust_code=trust_code)
     epochs = tuple(header.selection)
+    check_epochs(str(path), epochs)
     accuracy = np.stack([columns.floats(header.selection[e]) for e in epochs], axis=1)
     if header.time_s and set(header.time_s) != set(epochs):
         raise DataError(f"{path}: time_s names other epochs than selection")

@@ -131,7 +131,8 @@ def _figures(info: Mapping[str, Any], source: Source) -> dict[str, float]:
     """Return one architecture's columns: means over the seeds there are."""
     found: dict[str, float] = {}
     for length, names in _LENGTHS.items():
-        results = next(info[name] for name in names if name in info)["all_results"]
+        present = [name for name in names if name in info]
+        results = info[present[0] if present else names[0]]["all_results"]
         last = int(length) - 1
         searched = _runs(results, source.trained)
         found[f"valid_accuracy_e{length}"] = _accuracy(searched, source.valid, last)

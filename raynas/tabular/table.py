@@ -54,7 +54,7 @@ class AccuracyTable:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_epochs(self.name, self.epochs)
+        check_epochs(self.name, self.epochs)
         shape = (len(self.texts), len(self.epochs))
         if not self.texts:
             raise DataError(f"{self.name}: the table is empty")
@@ -115,6 +115,7 @@ def describe(table: AccuracyTable) -> str:
     return "\n".join(lines + [f"note           {note}" for note in table.notes])
 
 
-def _check_epochs(name: str, epochs: Sequence[int]) -> None:
+def check_epochs(name: str, epochs: Sequence[int]) -> None:
+    """Raise `DataError` unless the epochs are at least 1 and increase."""
     if not epochs or epochs[0] < 1 or any(b <= a for a, b in itertools.pairwise(epochs)):
         raise DataError(f"{name}: epochs {list(epochs)} must be at least 1 and increase")
