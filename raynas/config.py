@@ -244,6 +244,8 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
+        if isinstance(old, str) and isinstance(value, Mapping):
+            old = {"name": old}  # options for what an earlier layer gave as a bare name
         if isinstance(old, Mapping) and "name" in old and isinstance(value, str):
             value = {"name": value}
         if isinstance(old, Mapping) and isinstance(value, Mapping):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from raynas.cli.common import duration, exit_codes
-from raynas.errors import ConfigError
+from raynas.errors import ConfigError, UsageError
 
 METHODS = "ranking:nosh,ranking:full,random:full,evolution:full,random:asha"
 _SAY_EVERY_S = 5.0
@@ -73,6 +73,10 @@ def compare(
             print(json.dumps(comparison.rows(), indent=2))
             return
         print(comparison.text())
+        try:
+            comparison.draw(comparison.folder / "regret.svg")
+        except UsageError as error:  # the figures do not hang on the picture
+            print(f"raynas: no picture: {error}", file=sys.stderr)
         print(f"folder: {comparison.folder} ({duration(time.monotonic() - started)})")
 
 

@@ -14,7 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raynas.comparing.run import RunRecord
-from raynas.comparing.statistics import Mean, epochs_to_reach, paired_p_value, reports_at
+from raynas.comparing.statistics import (
+    Mean,
+    curves,
+    epochs_to_reach,
+    paired_p_value,
+    reports_at,
+)
 from raynas.errors import ConfigError
 from raynas.tabular.table import AccuracyTable
 
@@ -39,7 +45,7 @@ class Comparison:
     seeds: int
     records: tuple[RunRecord, ...]
     target: float | None = None
-    folder: Path | None = None
+    folder: Path = Path(".")
 
     def runs(self, method: str, budget: int) -> list[RunRecord]:
         """Return the runs of a method at a budget, by seed."""
@@ -178,6 +184,23 @@ class Comparison:
             pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
         facts = {"means": self.rows(), "speedups": self.speedups(), "notes": self.table.notes}
         (folder / "summary.json").write_text(json.dumps(facts, indent=2) + "\n")
+
+    def draw(self, path: Path) -> None:
+        """Draw regret against epochs, from the runs at the largest budget.
+
+        Raises:
+            UsageError: matplotlib is not installed.
+        """
+        from raynas.report.comparison_plot import Curve, draw_regret
+
+        drawn: dict[str, Curve] = {}
+        for method in self.methods:
+            epochs, reports = curves(self.runs(method, self.budgets[-1]))
+            regret = 100 * (self.table.best_report - reports)
+            half = [Mean.of(column).ci95 for column in regret.T]
+            mean = regret.mean(axis=0) if len(regret) else regret
+            drawn[method] = (epochs, mean, np.nan_to_num(np.array(half)))
+        draw_regret(drawn, path, metric=self.table.report_metric, seeds=self.seeds)
 
 
 def check_budgets(table: AccuracyTable, budgets: Sequence[int]) -> tuple[int, ...]:

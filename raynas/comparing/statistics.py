@@ -63,27 +63,31 @@ def paired_p_value(first: Floats, second: Floats) -> float:
     return float(stats.wilcoxon(differences, zero_method="zsplit", method="approx").pvalue)
 
 
-def mean_curve(runs: Sequence[RunRecord]) -> tuple[NDArray[np.int64], Floats]:
-    """Return the epochs at which some incumbent changed, and the mean report from there on.
+def curves(runs: Sequence[RunRecord]) -> tuple[NDArray[np.int64], Floats]:
+    """Return the epochs at which some incumbent changed, and each run's report from there on.
 
     Starts where every run has an incumbent.
+
+    Returns:
+        `C` epochs, increasing, and `R x C` reports.
     """
     starts = [run.steps[0].epochs for run in runs if run.steps]
     if len(starts) < len(runs) or not runs:
-        return np.zeros(0, dtype=np.int64), np.zeros(0)
+        return np.zeros(0, dtype=np.int64), np.zeros((len(runs), 0))
     changes = sorted({step.epochs for run in runs for step in run.steps})
     epochs = np.array([e for e in changes if e >= max(starts)], dtype=np.int64)
-    total = np.zeros(len(epochs))
-    for run in runs:
+    reports = np.empty((len(runs), len(epochs)))
+    for row, run in enumerate(runs):
         at = np.array([step.epochs for step in run.steps])
         report = np.array([step.report for step in run.steps])
-        total += report[np.searchsorted(at, epochs, side="right") - 1]
-    return epochs, total / len(runs)
+        reports[row] = report[np.searchsorted(at, epochs, side="right") - 1]
+    return epochs, reports
 
 
 def epochs_to_reach(runs: Sequence[RunRecord], target: float) -> int | None:
     """Return the fewest epochs from which the mean report is at least `target` to the end."""
-    epochs, means = mean_curve(runs)
+    epochs, reports = curves(runs)
+    means = reports.mean(axis=0) if len(reports) else np.zeros(0)
     below = np.flatnonzero(means < target - 1e-12)
     first = int(below[-1]) + 1 if len(below) else 0
     return int(epochs[first]) if first < len(epochs) else None

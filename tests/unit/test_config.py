@@ -21,7 +21,7 @@ def test_layers_override_each_other(tmp_path):
     )
     assert config.budget == "90m"
     assert config.levels == (2, 4)
-    assert config.policy.options == {"per_round": 3, "promote_fraction": 0.5, "mode": "sync"}
+    assert config.policy.options == {"per_round": 3, "initial": 10, "mode": "sync"}
     assert config.data.name == "npz:x.npz"
 
 
@@ -118,3 +118,13 @@ def test_lookup_of_names_and_paths():
         lookup("thing", "no_such_module_here:X", table)
     with pytest.raises(ConfigError, match="did you mean 'OrderedDict'"):
         lookup("thing", "collections:OrderedDic", table)
+
+
+def test_options_go_to_the_bare_name_of_an_earlier_layer():
+    config = load_search_config({"policy": "full"}, assignments=("policy.per_round=3",))
+    assert config.policy.name == "full"
+    assert config.policy.options == {"per_round": 3}
+    config = load_search_config(
+        {"space": "s1"}, overrides={"space": {"channels": 4}}, assignments=("space.layers=5",)
+    )
+    assert config.space.model_dump() == {"name": "s1", "channels": 4, "layers": 5}
