@@ -44,6 +44,20 @@ def test_the_longer_branch_counts(left: int, right: int, batch: Batch) -> None:
     assert depth(Branches(left, right).double(), *batch) == max(left, right)
 
 
+def test_layers_that_no_image_reaches_do_not_count(batch: Batch) -> None:
+    class Prompted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.prompt = nn.Sequential(*[nn.Linear(3, 3) for _ in range(4)])
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            constant = self.prompt(torch.ones(3, dtype=images.dtype))
+            return self.layer(images.mean(dim=(2, 3)) + constant)
+
+    assert depth(Prompted().double(), *batch) == 1
+
+
 def test_a_layer_counts_as_often_as_it_is_called(batch: Batch) -> None:
     class Recurrent(nn.Module):
         def __init__(self) -> None:

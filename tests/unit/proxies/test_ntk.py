@@ -87,3 +87,15 @@ def test_single_precision_comes_close(network: nn.Module, batch: Batch) -> None:
     expected = ntk(network, *batch)
     single = ntk(network.float(), batch[0].float(), batch[1])
     assert single == pytest.approx(expected, rel=1e-3)
+
+
+def test_single_precision_gradients_still_tell_small_eigenvalues(
+    make_network: Callable[..., nn.Module],
+) -> None:
+    """A condition number of 1e8, which rounding of the kernel itself to float32 would drown."""
+    images = torch.eye(3, 192).view(3, 3, 8, 8)
+    images[1] = images[0] + 2e-4 * images[1]
+    network = linear(make_network)
+    expected = ntk(network, images.double(), torch.arange(3))
+    assert -math.log(1e9) < expected < -math.log(1e7)
+    assert ntk(network.float(), images, torch.arange(3)) == pytest.approx(expected, rel=1e-4)
