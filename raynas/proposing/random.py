@@ -7,6 +7,10 @@ from raynas.scheduling.snapshot import PoolSnapshot
 from raynas.spaces.architecture import Architecture
 from raynas.spaces.space import EnumerableSpace, SearchSpace
 
+_MANY = 4
+"""One over the share of a space that is drawn by listing and shuffling it: collecting the last of
+many takes ever more draws."""
+
 _TRIES = 200
 """Draws per architecture wanted before a space counts as used up, or is listed whole."""
 
@@ -33,7 +37,8 @@ def draw_new(
     architecture find.
     """
     found: dict[str, Architecture] = {}
-    for _ in range(_TRIES * count):
+    listed_at_once = isinstance(space, EnumerableSpace) and _MANY * count >= len(space)
+    for _ in range(0 if listed_at_once else _TRIES * count):
         architecture = space.sample(rng)
         key = space.key(architecture)
         if key not in taken:

@@ -13,9 +13,10 @@ NAS-Bench-201 that leaves 5,390 of 15,625 to score, and ranks better from 50 tra
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,10 @@ class _Candidates:
 
     by_key: Mapping[str, Architecture]
     graphs: GraphSet
+
+
+_ready: MutableMapping[SearchSpace, dict[int, _Candidates]] = WeakKeyDictionary()
+"""Listed spaces made ready, by space and number of layers: one run needs it as the next does."""
 
 
 class RankingProposer(Proposer):
@@ -84,10 +89,10 @@ class RankingProposer(Proposer):
         self._exploration = exploration
         self._max_listed = max_listed
         self._sample_size = sample_size
-        self._whole: _Candidates | None = None
+        self._own: dict[int, _Candidates] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_whole": None}  # made again where it is needed
+        return {**self.__dict__, "_own": {}}  # made again where it is needed
 
     def propose(
         self, pool: PoolSnapshot, count: int, rng: np.random.Generator
@@ -177,11 +182,17 @@ class RankingProposer(Proposer):
 
     def _listed(self) -> _Candidates | None:
         """Return the whole space, made ready once; None if it cannot be listed."""
-        if self._whole is None:
-            space = self._space
-            if isinstance(space, EnumerableSpace) and len(space) <= self._max_listed:
-                self._whole = self._prepared(space)
-        return self._whole
+        space = self._space
+        if not isinstance(space, EnumerableSpace) or len(space) > self._max_listed:
+            return None
+        layers = self._predictor_config.layers
+        try:
+            ready = _ready.setdefault(space, {})
+        except TypeError:  # a space that has no hash or takes no weak reference
+            ready = self._own
+        if layers not in ready:
+            ready[layers] = self._prepared(space)
+        return ready[layers]
 
     def _candidates(
         self, pool: PoolSnapshot, pairs: PairSet, rng: np.random.Generator

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,8 +126,12 @@ class TableSpace:
         return self.base.build(architecture, task)
 
 
+@lru_cache(maxsize=4)
 def searchable(table: AccuracyTable) -> SearchSpace:
-    """Return the space to search in: the table's own where it is measured whole, else the cut."""
+    """Return the space to search in: the table's own where it is measured whole, else the cut.
+
+    The same object for the same table, so that what is worked out about it is kept between runs.
+    """
     space = table.space
     whole = isinstance(space, EnumerableSpace) and len(space) == len(table)
     return space if whole else TableSpace(table)

@@ -1,12 +1,14 @@
 import pytest
 
 from raynas.errors import ConfigError
-from raynas.scheduling.budget import Budget, largest_pool, nosh_cost, quotas
+from raynas.scheduling.budget import Budget, even_fractions, largest_pool, nosh_cost, quotas
 from raynas.scheduling.candidate import Status
+from raynas.scheduling.events import Proposed, Started
 from raynas.scheduling.full import FullPolicy
 from raynas.scheduling.nosh import NoshPolicy
 from raynas.scheduling.pool import Pool
 from raynas.scheduling.search import Search
+from raynas.scheduling.simulate import simulate
 from raynas.testing import FakeObjective, PolicyContract, ToySpace, propose_at_random, run_simulated
 
 
@@ -182,3 +184,55 @@ def test_bad_arguments_are_one_line(arguments, message):
     with pytest.raises(ConfigError, match=message) as caught:
         NoshPolicy(**{**defaults, **arguments})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("levels", "fractions"),
+    [
+        ((1, 2, 4, 8), (0.5, 0.5, 0.5)),
+        ((4, 12, 36, 108), (0.5, 0.5, 0.5)),
+        ((12, 200), (12 / 188,)),
+        ((12, 50, 100, 200), (12 / 38, 0.5, 0.5)),
+        ((7,), ()),
+    ],
+)
+def test_promotions_cost_by_default_what_those_promoted_from_had_cost(levels, fractions):
+    assert even_fractions(levels) == pytest.approx(fractions)
+    assert NoshPolicy(levels, Budget(500)).promote_fraction == pytest.approx(fractions)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"), [((0.5, 0.5, 0.5), "2 for 3 levels"), ((0.5, 1.5), "between 0 and 1")]
+)
+def test_one_share_a_level(given, words):
+    with pytest.raises(ConfigError, match=words):
+        NoshPolicy((1, 2, 4), Budget(50), promote_fraction=given)
+    policy = NoshPolicy((1, 2, 4), Budget(50), promote_fraction=(0.6, 0.3))
+    assert policy.promote_fraction == (0.6, 0.3)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_the_last_place_waits_for_the_last_newcomer(mode):
+    """Levels of 2 and 20 epochs, 66 epochs: 15 newcomers, and one of them to the top."""
+    options = {"promote_fraction": 0.1, "per_round": 5, "initial": 5, "mode": mode}
+    events = []
+
+    def promoted_after(hold):
+        events.clear()
+        policy = NoshPolicy((2, 20), Budget(66), hold_last=hold, **options)
+        search = Search(
+            ToySpace(), policy, Pool((2, 20)), seed=0, emit=lambda event, _: events.append(event)
+        )
+        simulate(search, FakeObjective(), propose_at_random(search.space))
+        starts = [i for i, e in enumerate(events) if isinstance(e, Started) and e.to_epoch == 20]
+        arrivals = [i for i, e in enumerate(events) if isinstance(e, Proposed) and e.admitted]
+        best = search.pool.best()
+        assert search.pool.spent_epochs <= 66
+        assert search.pool.reached(2) == 1
+        first = {c.id: c.level_accuracy[0] for c in search.pool}
+        return starts[0] > arrivals[-1], first[best.id] == max(first.values())
+
+    late, best_of_all = promoted_after(hold=True)
+    assert late
+    assert best_of_all
+    assert not promoted_after(hold=False)[0]
