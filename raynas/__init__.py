@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raynas.api import resume, search, status
+    from raynas.api import build_table, compare, import_table, resume, search, status
     from raynas.config import SearchConfig
     from raynas.errors import RaynasError, UsageError
     from raynas.loading import load
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from raynas.scheduling.snapshot import PoolSnapshot
     from raynas.session import SearchResult
     from raynas.spaces.architecture import Architecture
+    from raynas.spaces.cell_space import CellSpace
+    from raynas.spaces.darts import DartsSpace
+    from raynas.spaces.nasbench101 import NasBench101
     from raynas.spaces.nasbench201 import NasBench201
     from raynas.spaces.space import SearchSpace
 
@@ -23,8 +26,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "Architecture": "raynas.spaces.architecture",
     "Budget": "raynas.scheduling.budget",
+    "CellSpace": "raynas.spaces.cell_space",
+    "DartsSpace": "raynas.spaces.darts",
     "FullPolicy": "raynas.scheduling.full",
     "Job": "raynas.scheduling.policy",
+    "NasBench101": "raynas.spaces.nasbench101",
     "NasBench201": "raynas.spaces.nasbench201",
     "NoshPolicy": "raynas.scheduling.nosh",
     "Outcome": "raynas.scheduling.policy",
@@ -36,6 +42,9 @@ _HOMES = {
     "SearchResult": "raynas.session",
     "SearchSpace": "raynas.spaces.space",
     "UsageError": "raynas.errors",
+    "build_table": "raynas.api",
+    "compare": "raynas.api",
+    "import_table": "raynas.api",
     "largest_pool": "raynas.scheduling.budget",
     "load": "raynas.loading",
     "nosh_cost": "raynas.scheduling.budget",
@@ -47,8 +56,11 @@ _HOMES = {
 __all__ = [
     "Architecture",
     "Budget",
+    "CellSpace",
+    "DartsSpace",
     "FullPolicy",
     "Job",
+    "NasBench101",
     "NasBench201",
     "NoshPolicy",
     "Outcome",
@@ -60,6 +72,9 @@ __all__ = [
     "SearchResult",
     "SearchSpace",
     "UsageError",
+    "build_table",
+    "compare",
+    "import_table",
     "largest_pool",
     "load",
     "nosh_cost",

@@ -45,6 +45,7 @@ class RunRecord:
         epochs: Epochs spent.
         epochs_in_full: See `Step`.
         num_trained: Architectures trained.
+        num_results: Reports of an accuracy.
         wall_s: Seconds the simulation took.
     """
 
@@ -55,6 +56,7 @@ class RunRecord:
     epochs: int = 0
     epochs_in_full: int = 0
     num_trained: int = 0
+    num_results: int = 0
     wall_s: float = 0.0
 
     def at(self, epochs: int, *, in_full: bool = False) -> Step | None:
@@ -84,6 +86,7 @@ class _Recorder:
             return
         paid = self._pool.spent_epochs - record.epochs
         record.epochs += paid
+        record.num_results += 1
         record.epochs_in_full += event.epoch if separate else paid
         if self._incumbent is None or self._challenges(self._pool[event.id]):
             self._note_incumbent()
