@@ -199,6 +199,9 @@ class Comparison:
             regret = 100 * (self.table.best_report - reports)
             half = [Mean.of(column).ci95 for column in regret.T]
             mean = regret.mean(axis=0) if len(regret) else regret
+            if len(epochs) and epochs[-1] < self.budgets[-1]:  # nothing changed until the end
+                epochs = np.append(epochs, self.budgets[-1])
+                mean, half = np.append(mean, mean[-1]), [*half, half[-1]]
             drawn[method] = (epochs, mean, np.nan_to_num(np.array(half)))
         draw_regret(drawn, path, metric=self.table.report_metric, seeds=self.seeds)
 

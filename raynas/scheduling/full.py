@@ -26,7 +26,7 @@ class FullPolicy(SchedulingPolicy):
         epochs_per_level: Sequence[int],
         budget: Budget,
         *,
-        per_round: int = 10,
+        per_round: int = 5,
         initial: int | None = None,
         max_pool: int | None = None,
     ) -> None:

@@ -52,7 +52,7 @@ class NoshPolicy(SchedulingPolicy):
         budget: Budget,
         *,
         promote_fraction: Fractions | None = None,
-        per_round: int = 10,
+        per_round: int = 5,
         initial: int | None = None,
         max_pool: int | None = None,
         mode: Literal["sync", "async"] = "sync",

@@ -2,8 +2,9 @@ import pytest
 
 from raynas.errors import TrialError
 from raynas.scheduling.budget import Budget
-from raynas.scheduling.events import Proposed
+from raynas.scheduling.events import Newcomer, Proposed
 from raynas.scheduling.nosh import NoshPolicy
+from raynas.scheduling.policy import Job
 from raynas.scheduling.pool import Pool
 from raynas.scheduling.search import Decision, Level0, Proposals, Search, replay
 from raynas.scheduling.simulate import simulate
@@ -153,3 +154,47 @@ def test_a_stateful_policy_and_proposer_come_back_as_they_were():
         assert again.policy.heard == straight.policy.heard
         assert again.proposer_state == straight.proposer_state
     assert search.proposer_state == {"calls": search.pool.rounds}
+
+
+def newcomers(count):
+    return [Newcomer(f"a{i}", f"a{i}", {"number": float(i)}) for i in range(count)]
+
+
+def test_the_first_round_is_the_best_of_all_and_the_best_of_a_few():
+    level0 = Level0("full", 0.5, by_number, initial=100, top_share=0.7)
+    assert level0.num_proposed(10, 0) == 100
+    assert level0.num_proposed(10, 3) == 20
+    numbers = [int(n.text[1:]) for n in level0.first(newcomers(100), 10, seed=4)]
+    assert numbers[:7] == [99, 98, 97, 96, 95, 94, 93]
+    assert len(set(numbers)) == 10
+    drawn = {
+        n
+        for seed in range(40)
+        for n in (int(a.text[1:]) for a in level0.first(newcomers(100), 10, seed)[7:])
+    }
+    assert min(drawn) < 40  # not just the next best
+    assert numbers == [int(n.text[1:]) for n in level0.first(newcomers(100), 10, seed=4)]
+    assert len(level0.first(newcomers(4), 10, seed=0)) == 4
+
+
+def test_a_proposer_that_weighed_the_proxies_has_its_order_kept():
+    search = new_search(level0=Level0("full", 0.5, by_number, initial=40))
+    request = search.request()
+    proposals = propose_at_random(search.space)(request, search.snapshot(), {})
+    proxies = {
+        a.text: s
+        for a, s in zip(proposals.architectures, number(proposals.architectures), strict=True)
+    }
+    for candidate in search.admit(request, proposals, proxies):
+        search.start(Job.of(candidate, 1))
+        search.report(candidate.id, 1, {"accuracy": 0.5})
+    while jobs := search.next_jobs(1):
+        search.start(jobs[0])
+        search.report(jobs[0].candidate_id, jobs[0].to_epoch, {"accuracy": 0.5})
+    request = search.request()
+    known = [
+        Architecture("toy", text) for text in sorted(s.text for s in search.pool.scored.values())
+    ]
+    worst_first = sorted(known, key=lambda a: int(a.text[1:]))[: request.count]
+    admitted = search.admit(request, Proposals("t", worst_first, weighed=True), {})
+    assert [c.text for c in admitted] == [a.text for a in worst_first[: request.wanted]]
