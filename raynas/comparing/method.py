@@ -138,7 +138,7 @@ def _config(
     table: AccuracyTable, proposer: str, policy: str, assignments: Sequence[str]
 ) -> SearchConfig:
     # A policy without a pyramid has no use for the lower levels, nor pays for looking at them.
-    levels = table.epochs if policy != "full" else table.epochs[-1:]
+    levels = _ladder(table) if policy != "full" else table.epochs[-1:]
     level0 = _level0(table) if policy == "nosh" and table.proxies else {"mode": "off"}
     defaults = {"levels": levels, "proposer": proposer, "policy": policy, "level0": level0}
     config = load_search_config(defaults, assignments=tuple(assignments))
@@ -153,6 +153,17 @@ def _config(
                     f"{nearest(name, table.proxies)} (has: {known})"
                 )
     return config
+
+
+def _ladder(table: AccuracyTable) -> tuple[int, ...]:
+    """Return the levels of a pyramid on a table: its runs, or a curve cut in half again and again."""
+    if table.separate_runs:
+        return table.epochs
+    levels, length = {table.epochs[-1]}, table.epochs[-1] // 2
+    while length >= table.epochs[0]:
+        levels.add(max(e for e in table.epochs if e <= length))
+        length //= 2
+    return tuple(sorted(levels))
 
 
 def _level0(table: AccuracyTable) -> dict[str, Any]:

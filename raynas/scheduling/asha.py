@@ -44,7 +44,7 @@ class AshaPolicy(SchedulingPolicy):
         budget: Budget,
         *,
         promote_fraction: float = 1 / 3,
-        per_round: int = 10,
+        per_round: int = 5,
         initial: int | None = None,
         max_pool: int | None = None,
     ) -> None:

@@ -54,7 +54,7 @@ class PashaPolicy(AshaPolicy):
         budget: Budget,
         *,
         promote_fraction: float = 1 / 3,
-        per_round: int = 10,
+        per_round: int = 5,
         initial: int | None = None,
         max_pool: int | None = None,
         epsilon: float | None = None,

@@ -1,5 +1,8 @@
 """Methods by name: what is read, and what a slip is answered with."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from raynas.comparing.method import parse_methods
@@ -23,6 +26,16 @@ def test_reads_names_variants_and_options(table):
     assert plain.level0.mode == random.level0.mode == "off"
     assert random.policy.options == {"per_round": 3}
     assert {m.config.seed for m in methods} == {5}
+
+
+def test_a_curve_is_cut_in_half_again_and_again(table):
+    accuracy = np.linspace(0.1, 0.5, 16) * np.ones((len(table), 1))
+    curve = replace(table, epochs=tuple(range(1, 17)), accuracy=accuracy, separate_runs=False)
+    nosh, full = parse_methods("random:nosh,random:full", curve)
+    assert nosh.config.levels == (1, 2, 4, 8, 16)
+    assert full.config.levels == (16,)
+    sparse = replace(curve, epochs=(3, 10, 20), accuracy=accuracy[:, :3])
+    assert parse_methods("random:nosh", sparse)[0].config.levels == (3, 10, 20)
 
 
 def test_a_table_without_proxies_has_no_level_0():

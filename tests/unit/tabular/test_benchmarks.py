@@ -61,3 +61,14 @@ def test_names_that_lead_nowhere(shared_data, name, word):
     with pytest.raises(UsageError, match=word) as caught:
         load_table(name.format(nb201=shared_data / "nb201.parquet"))
     assert "\n" not in str(caught.value)
+
+
+def test_the_table_that_comes_with_raynas():
+    table = load_table("fashion16")
+    assert table.epochs == tuple(range(1, 17))
+    assert not table.separate_runs
+    assert len({table.space.key(table.space.parse(text)) for text in table.texts}) == len(table)
+    assert len(table) >= 300
+    assert table.report_metric == "test_accuracy_e16"
+    assert np.nanmean(table.report) > 0.7
+    assert np.corrcoef(table.accuracy[:, -1], table.report)[0, 1] > 0.9
