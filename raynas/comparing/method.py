@@ -156,7 +156,7 @@ def _config(
 
 
 def _ladder(table: AccuracyTable) -> tuple[int, ...]:
-    """Return the levels of a pyramid on a table: its runs, or a curve cut in half again and again."""
+    """Return the levels of a pyramid on a table: its runs, or a curve halved again and again."""
     if table.separate_runs:
         return table.epochs
     levels, length = {table.epochs[-1]}, table.epochs[-1] // 2
