@@ -7,6 +7,7 @@ held back lifts the best candidate, level by level, when a policy's own rule has
 do. A candidate that fails on its way is not insured: the goal falls to what the rest can pay.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -88,9 +89,11 @@ class Ladder:
         for job in jobs:
             if len(kept) >= slots:
                 break
+            candidate = pool[job.candidate_id]
             way = max(0, self.epochs(goal) - max(way_from, job.to_epoch))
+            way = self._at_pace_of(candidate, pool, way)
             cost = job.num_epochs + way + (0 if side_by_side else promised)
-            if self.budget.affords(pool, pool[job.candidate_id], cost):
+            if self.budget.affords(pool, candidate, cost):
                 kept.append(job)
                 promised += job.num_epochs
                 way_from = max(way_from, job.to_epoch)
@@ -107,6 +110,17 @@ class Ladder:
         to_epoch = self.epochs(start + 1)
         jobs = [Job.of(candidate, to_epoch) for candidate in self._nearest(pool, start)]
         return self.fitting(pool, jobs, goal, slots=min(1, slots))
+
+    def _at_pace_of(self, candidate: Candidate, pool: Pool, way: int) -> int:
+        """Return how many epochs of `candidate` the way is worth.
+
+        A time budget takes a newcomer to be as slow as the slowest; should it be, somebody faster
+        can be lifted in its place. One slow architecture must not keep all others from starting.
+        """
+        if self.budget.unit is Unit.EPOCHS or candidate.epochs or not pool.slowest_epoch_s:
+            return way
+        mean_epoch_s = pool.time_s / pool.spent_epochs
+        return min(way, math.ceil(way * mean_epoch_s / pool.slowest_epoch_s - 1e-9))
 
     def _pays(self, pool: Pool, start: int, level: int, promised: int) -> bool:
         nearest = self._nearest(pool, start)

@@ -7,6 +7,7 @@ from raynas.scheduling.asha import AshaPolicy, Standings
 from raynas.scheduling.budget import Budget
 from raynas.scheduling.candidate import Status
 from raynas.scheduling.events import Newcomer, Proposed, Reported, Started
+from raynas.scheduling.nosh import NoshPolicy
 from raynas.scheduling.policy import Job
 from raynas.scheduling.pool import Pool
 from raynas.scheduling.search import Proposals, Search
@@ -93,27 +94,22 @@ def test_two_workers_promote_on_what_is_known():
     assert jobs[:6] == [(0, 1), (1, 1), (2, 1), (3, 1), (0, 3), (4, 1)]
 
 
-def test_several_slots_are_filled_as_one_by_one():
-    policy, pool = asha(), Pool((1, 3, 9))
+@pytest.mark.parametrize("budget", [*range(7, 40), 1000])
+def test_several_slots_are_filled_as_one_by_one(budget):
+    """7 of 9 newcomers at level 1, for whatever budget may be left."""
+    policy, pool = asha(budget), Pool((1, 3, 9))
     pool.record(Proposed(0, "test", [Newcomer(f"a{n}", f"a{n}") for n in range(9)]))
     for n in range(7):
         pool.record(Started(n, 1))
         pool.record(Reported(n, 1, {"accuracy": n / 10}))
     together = policy.next_jobs(pool, 5)
     one_by_one = []
-    for _ in range(5):
-        one_by_one += policy.next_jobs(pool, 1)
-        if len(one_by_one) < 5 and one_by_one[-1].candidate_id < 8:
-            pool.record(Started(one_by_one[-1].candidate_id, one_by_one[-1].to_epoch))
-        else:
-            break
-    assert [(job.candidate_id, job.to_epoch) for job in together] == [
-        (6, 3),
-        (5, 3),
-        (7, 1),
-        (8, 1),
-    ]
-    assert one_by_one == together
+    while jobs := policy.next_jobs(pool, 1):
+        one_by_one += jobs
+        pool.record(Started(jobs[0].candidate_id, jobs[0].to_epoch))
+    assert together == one_by_one
+    if budget == 1000:
+        assert [(j.candidate_id, j.to_epoch) for j in together] == [(6, 3), (5, 3), (7, 1), (8, 1)]
 
 
 def test_the_highest_level_goes_first():
@@ -129,26 +125,23 @@ def test_the_highest_level_goes_first():
     assert policy.next_jobs(pool, 1) == jobs[:1]
 
 
-def test_under_a_wall_clock_budget_newcomers_leave_time_for_one_on_the_way():
-    """4 workers, 30 s, 1 s an epoch: once 22 s have gone, no newcomer has 9 s for itself."""
-    started = []
+@pytest.mark.parametrize(("elapsed_s", "wanted"), [(20.0, 4), (22.0, 0)])
+def test_no_newcomer_without_time_for_its_own_way_to_the_top(elapsed_s, wanted):
+    """30 s, 1 s an epoch: 8 s are 32 epochs of 4 workers, and yet too short for the 9 of one."""
     policy = AshaPolicy((1, 3, 9), Budget.parse("30s", workers=4), per_round=4)
     pool = Pool((1, 3, 9))
-
-    def emit(event, elapsed_s):
-        if isinstance(event, Proposed):
-            started.append((elapsed_s, len(event.admitted)))
-
-    search = Search(ToySpace(), policy, pool, seed=0, emit=emit)
-    simulate(search, FakeObjective(epoch_s=1.0), in_order, workers=4)
-    assert started[-1][0] < 22
-    assert all(count for _, count in started)
+    pool.record(Proposed(0, "test", [Newcomer("a0", "a0")]))
+    pool.record(Started(0, 1))
+    pool.record(Reported(0, 1, {"accuracy": 0.5}, 1.0))
+    pool.elapsed_s = elapsed_s
+    assert policy.wants(pool) == wanted
 
 
 def test_rounds_are_as_large_as_those_of_nosh():
+    nosh = NoshPolicy((1, 3, 9), Budget(500))
     pool, _ = run(AshaPolicy((1, 3, 9), Budget(500)), Trend(-1))
     sizes = [sum(c.round == number for c in pool) for number in range(pool.rounds)]
-    assert sizes[:3] == [20, 10, 10]
+    assert sizes[:3] == [nosh.initial, nosh.per_round, nosh.per_round]
 
 
 def test_a_failed_candidate_keeps_its_place_and_is_never_promoted():

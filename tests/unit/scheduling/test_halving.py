@@ -195,6 +195,22 @@ def test_idle_workers_cost_wall_clock_time():
     assert pool.elapsed_s <= 95
 
 
+def test_newcomers_that_no_time_is_left_for_do_not_bring_more():
+    """A second cohort fits at the mean pace, but a newcomer might take 20 s and 13 are left."""
+
+    class LastIsSlow(FakeObjective):
+        def metrics(self, text, epoch):
+            number = int(text[1:])
+            return {"accuracy": 0.5 - number / 1000, "time_s": 20.0 if number == 3 else 1.0}
+
+    policy = SuccessiveHalvingPolicy((1, 3), Budget.parse("38s"), cohort=4)
+    search = Search(ToySpace(), policy, Pool((1, 3)), seed=0)
+    simulate(search, LastIsSlow(), in_order)
+    assert search.pool.rounds == 2
+    assert [c.epochs for c in search.pool] == [3, 1, 1, 1, 0]
+    assert search.finished
+
+
 def test_the_space_runs_out_and_the_search_ends():
     pool = run_simulated(HyperbandPolicy((1, 2, 4), Budget(10_000)), (1, 2, 4), space=ToySpace(7))
     assert len(pool) == 7

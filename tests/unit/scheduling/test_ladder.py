@@ -112,6 +112,31 @@ def test_the_end_of_a_running_job_takes_time_before_the_way_up(limit):
     assert ladder.goal(pool) == (3 if limit > 8 else 2)
 
 
+def test_a_running_job_goes_at_its_own_pace():
+    """The one heading for level 2 takes 2 s an epoch: 16 s to the top, whatever others take."""
+    pool = filled((1, 2.0), (1, 1.0))
+    pool.record(Started(0, 3))
+    goals = [Ladder(LEVELS, Budget(s, Unit.WALL_S, workers=2)).goal(pool) for s in (15.0, 17.0)]
+    assert goals == [2, 3]
+
+
+def test_jobs_count_on_the_way_of_those_before_them():
+    """6 + 2 left: one job leads to the top, so that the next needs nothing held back."""
+    pool = filled((3, 1.0), (1, 1.0))
+    wanted = jobs(pool, (0, 9), (1, 3))
+    assert Ladder(LEVELS, Budget(4 + 8)).fitting(pool, wanted, 3, slots=2) == wanted
+    assert Ladder(LEVELS, Budget(4 + 7)).fitting(pool, wanted, 3, slots=2) == wanted[:1]
+
+
+def test_one_slow_candidate_keeps_no_newcomer_from_starting():
+    """1 and 9 s an epoch: a newcomer may take 9 s, and 8 more epochs for anybody 8 * 5 s."""
+    pool = filled((1, 1.0), (1, 9.0), (0, 0.0), elapsed_s=10.0)
+    wanted = jobs(pool, (2, 1))
+    for limit, fits in ((10 + 55.0, True), (10 + 53.0, False)):
+        ladder = Ladder(LEVELS, Budget(limit, Unit.WALL_S))
+        assert ladder.fitting(pool, wanted, 3, slots=1) == (wanted if fits else [])
+
+
 def test_lift_is_the_best_of_the_highest_level_one_level_up():
     pool = filled((3, 1.0), (3, 1.0), (1, 1.0))
     ladder = Ladder(LEVELS, Budget(13))
@@ -135,3 +160,12 @@ def test_where_all_have_failed_a_newcomers_way_counts():
     pool.record(Failed(0, "diverged"))
     assert Ladder(LEVELS, Budget(8)).goal(pool) == 2
     assert Ladder(LEVELS, Budget(9)).goal(pool) == 3
+
+
+def test_a_newcomers_way_takes_one_worker_all_the_time():
+    """1 s an epoch, 2 workers: 8.5 s are 17 epochs, and yet too short for the 9 of one way."""
+    pool = filled((1, 1.0), elapsed_s=1.0)
+    pool.record(Started(0, 3))
+    pool.record(Failed(0, "diverged"))
+    goals = [Ladder(LEVELS, Budget(s, Unit.WALL_S, workers=2)).goal(pool) for s in (9.5, 10.5)]
+    assert goals == [2, 3]

@@ -4,8 +4,10 @@ import pytest
 
 from raynas import api
 from raynas.errors import ConfigError
+from raynas.registry import lookup
 from raynas.scheduling import POLICIES
-from raynas.testing import FakeObjective, ToySpace
+from raynas.scheduling.budget import Budget
+from raynas.testing import FakeObjective, ToySpace, run_simulated
 
 OPTIONS = {
     "nosh": {"per_round": 5},
@@ -45,6 +47,20 @@ def test_options_reach_the_policy(name, tmp_path):
     first_round = sum(candidate.round == 0 for candidate in result.pool)
     expected = {"successive_halving": 6, "asha": 6, "pasha": 8, "nosh": 10}
     assert first_round == expected.get(name, first_round)
+
+
+@pytest.mark.parametrize("name", sorted(POLICIES))
+def test_one_policy_may_be_asked_about_two_pools(name):
+    """What it has seen of one pool does not show in its answers about another."""
+
+    def run(policy, seed):
+        pool = run_simulated(policy, (1, 2, 4), seed=seed)
+        return [(c.text, c.epochs) for c in pool]
+
+    make = lookup("policy", name, POLICIES)
+    shared, fresh = make((1, 2, 4), Budget(100)), make((1, 2, 4), Budget(100))
+    run(shared, seed=1)
+    assert run(shared, seed=2) == run(fresh, seed=2)
 
 
 @pytest.mark.parametrize("name", ["successive_halving", "hyperband", "asha", "pasha"])
