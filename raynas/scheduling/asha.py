@@ -105,9 +105,10 @@ class AshaPolicy(SchedulingPolicy):
         first = self.epochs_per_level[0]
         goal = self._ladder.goal(pool, top=self._top(pool))
         way = max(0, self._ladder.epochs(goal) - first)
-        if self.budget.unit is Unit.WALL_S:
-            way *= self.budget.workers  # one trains on while the others have nothing to do
-        return max(0, min(wanted, (self.budget.epochs_left(pool) - way) // first))
+        # By the clock, one newcomer takes as long as one for each worker.
+        abreast = self.budget.workers if self.budget.unit is Unit.WALL_S else 1
+        times = (self.budget.epochs_left(pool) - way * abreast) // (first * abreast)
+        return max(0, min(wanted, times * abreast))
 
     def may_continue(self, pool: Pool, candidate: Candidate) -> bool:
         """Stop a running candidate at the last epoch a time budget allows."""

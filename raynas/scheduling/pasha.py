@@ -3,7 +3,8 @@
 Bohdal et al., *PASHA: Efficient HPO and NAS with Progressive Resource Allocation*, ICLR 2023. The
 search starts with the two lowest levels. Where those that reached the top of the ladder are ranked
 there otherwise than one level below, by more than noise, the ladder grows by a level. It may end
-below the full length: the answer is then the best of the highest level reached.
+below the full length: the answer is then the best of the highest level reached. With one or two
+levels there is nothing to grow, and it is ASHA.
 """
 
 from collections.abc import Sequence

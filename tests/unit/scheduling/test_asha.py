@@ -4,7 +4,7 @@ import pytest
 
 from raynas.errors import ConfigError, TrialError
 from raynas.scheduling.asha import AshaPolicy, Standings
-from raynas.scheduling.budget import Budget
+from raynas.scheduling.budget import Budget, Unit
 from raynas.scheduling.candidate import Status
 from raynas.scheduling.events import Newcomer, Proposed, Reported, Started
 from raynas.scheduling.nosh import NoshPolicy
@@ -125,9 +125,9 @@ def test_the_highest_level_goes_first():
     assert policy.next_jobs(pool, 1) == jobs[:1]
 
 
-@pytest.mark.parametrize(("elapsed_s", "wanted"), [(20.0, 4), (22.0, 0)])
+@pytest.mark.parametrize(("elapsed_s", "wanted"), [(20.0, 4), (21.5, 0)])
 def test_no_newcomer_without_time_for_its_own_way_to_the_top(elapsed_s, wanted):
-    """30 s, 1 s an epoch: 8 s are 32 epochs of 4 workers, and yet too short for the 9 of one."""
+    """30 s, 1 s an epoch: 8.5 s are 34 epochs of 4 workers, and yet too short for the 9 of one."""
     policy = AshaPolicy((1, 3, 9), Budget.parse("30s", workers=4), per_round=4)
     pool = Pool((1, 3, 9))
     pool.record(Proposed(0, "test", [Newcomer("a0", "a0")]))
@@ -135,6 +135,19 @@ def test_no_newcomer_without_time_for_its_own_way_to_the_top(elapsed_s, wanted):
     pool.record(Reported(0, 1, {"accuracy": 0.5}, 1.0))
     pool.elapsed_s = elapsed_s
     assert policy.wants(pool) == wanted
+
+
+def test_promotions_and_newcomers_share_a_gpu_budget():
+    """8.5 s are left: 2 for the promotion and 6 to the top then, but not 1 for a newcomer too."""
+    pool = Pool((1, 3, 9))
+    pool.record(Proposed(0, "test", [Newcomer(f"a{n}", f"a{n}") for n in range(5)]))
+    for n in range(3):
+        pool.record(Started(n, 1))
+        pool.record(Reported(n, 1, {"accuracy": n / 10}, 1.0))
+    for left_s, wanted in ((8.5, [(2, 3)]), (9.5, [(2, 3), (3, 1)])):
+        policy = AshaPolicy((1, 3, 9), Budget(3 + left_s, Unit.GPU_S, gpus_per_trial=1.0))
+        jobs = policy.next_jobs(pool, 3)
+        assert [(job.candidate_id, job.to_epoch) for job in jobs] == wanted
 
 
 def test_rounds_are_as_large_as_those_of_nosh():
@@ -212,11 +225,17 @@ def test_standings_read_from_the_pool_what_they_did_not_hear():
             standings.hear(Job(n, f"a{n}", 0, 1))
         better = sum(c.level == 1 and c.accuracy > accuracy for c in pool)
         assert standings.rank(pool, pool[n], 1) == better
-    other = Pool((1, 2))
-    other.record(Proposed(0, "test", [Newcomer("a9", "a9")]))
-    other.record(Started(0, 1))
-    other.record(Reported(0, 1, {"accuracy": 0.0}))
-    assert standings.rank(other, other[0], 1) == 0
+
+
+def test_standings_of_two_pools_are_kept_apart():
+    standings = Standings()
+    for accuracies, ranks in (((0.2, 0.4), [1, 0]), ((0.4, 0.2), [0, 1])):
+        pool = Pool((1, 2))
+        pool.record(Proposed(0, "test", [Newcomer("a0", "a0"), Newcomer("a1", "a1")]))
+        for n, accuracy in enumerate(accuracies):
+            pool.record(Started(n, 1))
+            pool.record(Reported(n, 1, {"accuracy": accuracy}))
+        assert [standings.rank(pool, c, 1) for c in pool] == ranks
 
 
 @pytest.mark.parametrize(

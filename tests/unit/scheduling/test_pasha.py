@@ -92,6 +92,12 @@ def test_rankings_that_agree_open_no_level():
     assert ladder([[0.1, 0.2], [0.2, 0.3], [0.3, 0.4]]) == 0
 
 
+def test_ladders_of_two_pools_are_kept_apart():
+    policy = PashaPolicy((1, 2, 4), Budget(1000))
+    assert policy._top(filled([[0.1, 0.2], [0.2, 0.3]], (1, 2, 4))) == 2
+    assert policy._top(filled([[0.1, 0.3], [0.2, 0.2]], (1, 2, 4))) == 3
+
+
 def test_rankings_that_differ_open_a_level():
     assert ladder([[0.1, 0.2], [0.2, 0.4], [0.3, 0.3]]) == 3
 
