@@ -22,6 +22,7 @@ from raynas.registry import load_object
 from raynas.spaces.architecture import Architecture
 from raynas.spaces.cell import NONE, Edge
 from raynas.spaces.cell_identity import identity
+from raynas.spaces.mixture import CellKind
 from raynas.spaces.options import whole_number
 from raynas.spaces.space import Graph, TaskShape
 
@@ -202,6 +203,18 @@ class CellSpace:
         labels = [1 + names.index(op) for op in self.edge_ops(architecture)]
         adjacency = _adjacency(self.nodes, self.output == "concat")
         return Graph(adjacency.copy(), np.array([0, *labels, len(names) + 1], dtype=np.int64))
+
+    @property
+    def kinds(self) -> tuple[CellKind, ...]:
+        """What a supernet mixes: every op on every edge of the one kind of cell."""
+        return (CellKind("cell", self.edges, (tuple(self.ops),) * len(self.edges)),)
+
+    def assemble(self, chosen: Sequence[Mapping[int, str]]) -> Architecture:
+        """Return the cell of one op for each edge; see `MixableSpace.assemble`."""
+        (cell,) = chosen
+        if sorted(cell) != list(range(len(self.edges))):
+            raise SpaceError(f"{self.name}: every edge needs an op, not edges {sorted(cell)} alone")
+        return self._architecture([cell[edge] for edge in range(len(self.edges))])
 
     def build(self, architecture: Architecture, task: TaskShape) -> "nn.Module":
         """Build the network; edges that do not reach the output get no weights.

@@ -19,7 +19,7 @@ A space of your own is a subclass of `DartsFamily` with a `name` and a table::
 
 import inspect
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -37,8 +37,9 @@ from raynas.spaces.darts_cell import (
     adjacency,
     cell_choices,
 )
-from raynas.spaces.darts_ops import EDGES, CellOps, EdgeOps
+from raynas.spaces.darts_ops import EDGES, NODES, CellOps, EdgeOps
 from raynas.spaces.darts_text import Genotype, read_pairs
+from raynas.spaces.mixture import CellKind
 from raynas.spaces.options import whole_number
 from raynas.spaces.space import Graph, TaskShape
 
@@ -235,6 +236,27 @@ class DartsFamily:
             in_channels=task.in_channels,
             num_classes=task.num_classes,
         )
+
+    @property
+    def kinds(self) -> tuple[CellKind, ...]:
+        """What a supernet mixes: the normal and the reduction cell, or one that serves as both."""
+        if self.two_cells:
+            tables = {"normal": self.edge_ops.normal, "reduce": self.edge_ops.reduce}
+        else:
+            pairs = zip(*self.edge_ops, strict=True)
+            tables = {"cell": tuple(tuple(o for o in ops if o in both) for ops, both in pairs)}
+        return tuple(CellKind(name, EDGES, ops, keep=2) for name, ops in tables.items())
+
+    def assemble(self, chosen: Sequence[Mapping[int, str]]) -> Architecture:
+        """Return the architecture of two edges for each node; see `MixableSpace.assemble`."""
+        cells = []
+        for choices, cell in zip(self._tables.choices, chosen, strict=True):
+            edges = sorted(cell)
+            if [EDGES[e][1] for e in edges] != [node for node in NODES for _ in range(2)]:
+                raise SpaceError(f"{self.name}: every node keeps two edges, not edges {edges}")
+            placed = [(cell[e], EDGES[e][0], f"on edge {e}") for e in edges]
+            cells.append(choices.choose(placed))
+        return self._architecture(cells)
 
     @cached_property
     def _tables(self) -> "_Tables":

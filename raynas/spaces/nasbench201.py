@@ -12,7 +12,7 @@ cells at most a few MB), so a space itself holds three numbers and costs nothing
 import itertools
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from raynas.errors import InvalidArchitectureError, SpaceError, nearest
 from raynas.spaces.architecture import Architecture
 from raynas.spaces.cell import NONE
+from raynas.spaces.mixture import CellKind
 from raynas.spaces.space import Graph, TaskShape
 
 if TYPE_CHECKING:
@@ -201,6 +202,18 @@ class NasBench201:
                 position = position * num_ops + self.allowed_ops.index(ops[edge]) + 1
             bits[position - 1] = 1
         return bits
+
+    @property
+    def kinds(self) -> tuple[CellKind, ...]:
+        """What a supernet mixes: every op of the space on every edge of the one kind of cell."""
+        return (CellKind("cell", EDGES, (self.allowed_ops,) * len(EDGES)),)
+
+    def assemble(self, chosen: Sequence[Mapping[int, str]]) -> Architecture:
+        """Return the cell of one op for each edge; see `MixableSpace.assemble`."""
+        (cell,) = chosen
+        if sorted(cell) != list(range(len(EDGES))):
+            raise SpaceError(f"{self.name}: every edge needs an op, not edges {sorted(cell)} alone")
+        return self.parse(_FORM.format(*(cell[edge] for edge in range(len(EDGES)))))
 
     def build(self, architecture: Architecture, task: TaskShape) -> "nn.Module":
         """Build the network of the paper around the cell, weights drawn from torch's generator.
