@@ -2,9 +2,10 @@
 
 Run: ``python tests/speed/proxies.py [--channels 16 --cells 5 --batch 64 --rounds 3]``.
 
-Four lines per architecture: the seven proxies of one forward pass and first derivatives; the whole
-set; grasp; and ntk, with a batch of its own (``--ntk-batch``), as its backward pass per image would
-hide all else.
+Five lines per architecture: the six proxies that Abdelfattah et al. (ICLR 2021) compare, less
+grasp; all of one forward pass and first derivatives; the whole set; grasp alone, whose second
+derivatives are most of the whole set's cost; and ntk, which is left out of the whole set and has a
+batch of its own (``--ntk-batch``), as its backward pass per image would hide all else.
 
 Three ways, timed interleaved in one process (one thread, CPU time, median of paired ratios):
 
@@ -36,9 +37,17 @@ from raynas.spaces.nasbench201 import EDGES, NasBench201
 from raynas.spaces.space import TaskShape
 
 Scores = dict[str, float]
-FIRST = ("snip", "grad_norm", "jacob_cov", "naswot", "synflow", "fisher", "plain")
-WHOLE = (*FIRST, "grasp", "synflow_bn", "linear_regions", "depth")
-GROUPS = {"first order": FIRST, "whole set": WHOLE, "grasp": ("grasp",), "ntk": ("ntk",)}
+SIX = ("snip", "grad_norm", "jacob_cov", "synflow", "fisher", "plain")
+FIRST = (*SIX, "naswot", "linear_regions", "synflow_bn", "depth")
+COUNTS = ("params", "flops", "l2_norm")
+WHOLE = (*FIRST, *COUNTS, "grasp")
+GROUPS = {
+    "published six": SIX,
+    "first order": FIRST,
+    "whole set": WHOLE,
+    "grasp": ("grasp",),
+    "ntk": ("ntk",),
+}
 
 
 # -- each proxy alone, from its formula --------------------------------------------------------
@@ -161,6 +170,28 @@ def depth(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     return longest(network(images).grad_fn)
 
 
+def called(network: nn.Module, images: Tensor) -> list[tuple[nn.Module, int]]:
+    """Each layer that one image passes through, and the size of what it puts out."""
+    seen: list[tuple[nn.Module, int]] = []
+    for layer in layers(network):
+        layer.register_forward_hook(lambda m, inputs, out: seen.append((m, out.numel())))
+    with torch.no_grad():
+        network(images[:1])
+    return seen
+
+
+def params(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    return float(sum(parameter.numel() for parameter in network.parameters()))
+
+
+def flops(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    return float(sum(size * m.weight[0].numel() for m, size in called(network, images)))
+
+
+def l2_norm(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    return sum(float(m.weight.detach().norm()) for m, _ in called(network, images))
+
+
 def synflow(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     for module in network.modules():
         for name, child in module.named_children():
@@ -180,7 +211,7 @@ def synflow_bn(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 FUNCTIONS: tuple[Callable[[nn.Module, Tensor, Tensor], float], ...] = (
     *(snip, grad_norm, jacob_cov, naswot, synflow, fisher, plain),
-    *(grasp, synflow_bn, linear_regions, depth, ntk),
+    *(grasp, synflow_bn, linear_regions, depth, ntk, params, flops, l2_norm),
 )
 ALONE = {function.__name__: function for function in FUNCTIONS}
 
@@ -251,14 +282,18 @@ def networks(space: NasBench201, text: str, image_size: int) -> tuple[nn.Module,
 
 
 def assert_equal_scores(texts: list[str]) -> None:
-    """Raise unless all three ways agree to 1e-6 in float64 on every architecture."""
+    """Raise unless all three ways agree to 1e-6 in float64 on every architecture.
+
+    Counts of the textbook network include the edges that lead nowhere, so they are not compared.
+    """
     space, batch = NasBench201(channels=4, cells_per_stage=1), random_batch(12, 16, torch.float64)
     names = (*WHOLE, "ntk")
     for text in texts:
         network, textbook = (net.double() for net in networks(space, text, 16))
         shared = ProxySuite(names).score(network, *batch)
         for way, other in (("alone", network), ("textbook", textbook)):
-            for name, score in one_by_one(names, other, *batch).items():
+            compared = [n for n in names if way == "alone" or n not in COUNTS]
+            for name, score in one_by_one(compared, other, *batch).items():
                 same = math.isclose(score, shared[name], rel_tol=1e-6)
                 assert same, f"{name} {way} {text}: {score} != {shared[name]}"
 

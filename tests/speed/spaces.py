@@ -1,9 +1,10 @@
-"""NAS-Bench-201: what calls of the space cost, and its networks against one module per edge.
+"""What calls of the spaces cost, and NAS-Bench-201's networks against one module per edge.
 
-Run: ``python tests/speed/spaces.py [--rounds 5]``.
+Run: ``python tests/speed/spaces.py [--rounds 5] [--only codecs]``.
 
-* Codecs: microseconds a call, over 2,000 architectures each seen for the first time in the process,
-  then again (the caches of `raynas.spaces.nasbench201`), and the ratio of the two.
+* Codecs of every space: microseconds a call, over 2,000 architectures each seen for the first time
+  (all caches of `raynas.spaces` emptied), then again. Every text is first shown to be parsed to
+  itself and a second parse to give the same key and graph.
 * Networks: forward (no gradient) and forward with backward, against the straight network of
   ``tests/unit/networks/conftest.py`` (NCHW, every edge run); CPU time of one thread, interleaved,
   median of paired ratios. Their logits are compared first (float64).
@@ -12,8 +13,10 @@ Run: ``python tests/speed/spaces.py [--rounds 5]``.
 
 import argparse
 import functools
+import gc
 import runpy
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,10 +28,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raynas.networks.cost import flops
-from raynas.spaces import nasbench201
+from raynas.registry import lookup
+from raynas.spaces import SPACES
 from raynas.spaces.architecture import Architecture
+from raynas.spaces.cell_space import BUILT_IN
 from raynas.spaces.nasbench201 import NasBench201
-from raynas.spaces.space import TaskShape
+from raynas.spaces.space import EnumerableSpace, SearchSpace, TaskShape
 
 CONFTEST = Path(__file__).parents[1] / "unit" / "networks" / "conftest.py"
 Shape = tuple[int, int, int, TaskShape]
@@ -38,6 +43,10 @@ SHAPES: dict[str, Shape] = {
 }
 
 
+CELL = {"nodes": 5, "ops": BUILT_IN}
+"""Options of the space `cell`, which has no ops of its own."""
+
+
 def cpu_s(call: Callable[[], Any]) -> float:
     start = time.process_time()
     call()
@@ -45,40 +54,64 @@ def cpu_s(call: Callable[[], Any]) -> float:
 
 
 def forget() -> None:
-    for value in vars(nasbench201).values():
-        if isinstance(value, functools._lru_cache_wrapper):
-            value.cache_clear()
+    """Empty every cache of functions in `raynas.spaces`."""
+    for name in [name for name in sys.modules if name.startswith("raynas.spaces")]:
+        for value in vars(sys.modules[name]).values():
+            if isinstance(value, functools._lru_cache_wrapper):
+                value.cache_clear()
 
 
 # -- codecs ------------------------------------------------------------------------------------
 
 
-def codecs(rounds: int) -> None:
-    space = NasBench201()
+def check_codec(space: SearchSpace, architectures: list[Architecture]) -> None:
+    for architecture in architectures:
+        again = space.parse(architecture.text)
+        assert again == architecture, f"{architecture} is read as {again}"
+        assert space.key(again) == space.key(architecture)
+        graphs = space.graph(again), space.graph(architecture)
+        np.testing.assert_array_equal(*(graph.adjacency for graph in graphs))
+        np.testing.assert_array_equal(*(graph.labels for graph in graphs))
+
+
+def codecs(space: SearchSpace, rounds: int) -> None:
+    """Print microseconds a call, the first time and again."""
     rng = np.random.default_rng(0)
-    texts = [f"{a}" for a in (space.sample(rng) for _ in range(2000))]
-    fresh = [Architecture(space.name, text) for text in texts]
+    drawn = [space.sample(rng) for _ in range(2000)]
+    check_codec(space, drawn)
+    fresh = [Architecture(space.name, architecture.text) for architecture in drawn]
     calls: dict[str, Callable[[Architecture], Any]] = {
         "sample": lambda _: space.sample(rng),
-        "mutate": lambda a: space.mutate(a, rng),
-        "parse": lambda a: space.parse(a.text),
         "key": space.key,
-        "canonical_text": space.canonical_text,
+        "parse": lambda a: space.parse(a.text),
         "graph": space.graph,
-        "path_encoding": space.path_encoding,
-        "index": space.index,
+        "mutate": lambda a: space.mutate(a, rng),
     }
-    print(f"{'codec':16}{'first, us':>12}{'again, us':>12}{'ratio':>8}")
-    for name, call in calls.items():
+    cells = []
+    for call in calls.values():
         pairs = []
         for _ in range(rounds):
             forget()
-            space.index(space.architecture(0))  # lists the space: once a process
+            if isinstance(space, EnumerableSpace):
+                next(iter(space))  # what is listed is listed once a process
+            gc.collect()
             first, again = (cpu_s(lambda call=call: [call(a) for a in fresh]) for _ in range(2))
             pairs.append((first, again))
         columns = zip(*pairs, strict=True)
-        first, again = (statistics.median(column) / len(fresh) * 1e6 for column in columns)
-        print(f"{name:16}{first:12.1f}{again:12.1f}{first / again:8.1f}")
+        cells.append(
+            "{:7.1f} /{:5.1f}".format(*(1e6 * statistics.median(c) / 2000 for c in columns))
+        )
+    print(f"{space.name:14}" + "".join(f"{cell:>16}" for cell in cells), flush=True)
+
+
+def all_codecs(rounds: int) -> None:
+    print("microseconds a call, first / again")
+    print(
+        f"{'space':14}" + "".join(f"{n:>16}" for n in ("sample", "key", "parse", "graph", "mutate"))
+    )
+    for name in SPACES:
+        options = CELL if name == "cell" else {}
+        codecs(lookup("space", name, SPACES)(**options), rounds)
 
 
 # -- networks ----------------------------------------------------------------------------------
@@ -137,13 +170,7 @@ def compare(cell: Architecture, shape: Shape, straight: type[nn.Module], rounds:
     print("".join(f"{value:8.2f}x" for value in medians), f" {cell}", flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    codecs(rounds)
+def networks(rounds: int) -> None:
     space = NasBench201()
     rng = np.random.default_rng(1)
     best = space.architecture(6111)
@@ -153,6 +180,19 @@ def main() -> None:
         print(f"\n{title}\n{'forward':>9}{'step':>9}{'flops':>9}{'build':>9}  cell")
         for cell in cells:
             compare(cell, shape, straight, rounds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=("codecs", "networks"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    if options.only != "networks":
+        all_codecs(options.rounds)
+    if options.only != "codecs":
+        networks(options.rounds)
 
 
 if __name__ == "__main__":
