@@ -1,12 +1,16 @@
 """The ranking predictor beside a straight version with loops over graphs and over pairs.
 
-    .venv/bin/python tests/speed/ranker.py
+    .venv/bin/python tests/speed/ranker.py [nb201:PATH:cifar10]
 
 One thread, CPU time, the two in turn in one process. The straight version is written here from the
 formulas (one graph at a time, one pair at a time) and must give the same loss, gradients and scores
 in float64 before anything is timed. Prints ms and ratios; asserts nothing about time.
+
+With a table it also prints how good the ranker is: fitted on 100 cells drawn at random, Kendall's
+tau and Spearman's rho over all cells of the table, with the time of the fit and of scoring all.
 """
 
+import argparse
 import gc
 import statistics
 import time
@@ -17,10 +21,12 @@ import torch.nn.functional as F
 
 from raynas.predictor.fit import PredictorConfig, RankingPredictor
 from raynas.predictor.loss import PairBatch, logistic
+from raynas.predictor.metrics import kendall_tau, spearman
 from raynas.predictor.model import GraphRanker, GraphSet
 from raynas.predictor.pairs import PairConfig, make_pairs
 from raynas.scheduling.snapshot import PoolRecord, PoolSnapshot
 from raynas.spaces.nasbench201 import NasBench201
+from raynas.tabular.names import load_table
 
 SPACE = NasBench201()
 ROUNDS = 3
@@ -144,14 +150,70 @@ def whole_fit(count):
     )
 
 
+def learn(table, keys, column, seed, count=100):
+    """Fit on `count` cells drawn from the table, no function twice, by one column's accuracies."""
+    rng = np.random.default_rng(seed)
+    drawn = [int(row) for row in rng.permutation(len(table))]
+    first = dict(reversed([(keys[row], row) for row in drawn]))
+    rows = [row for row in drawn if first[keys[row]] == row][:count]
+    accuracy = table.accuracy[:, column]
+    records = tuple(
+        PoolRecord(i, table.texts[row], keys[row], 1, (float(accuracy[row]),), {}, False)
+        for i, row in enumerate(rows)
+    )
+    snapshot = PoolSnapshot(1, (table.epochs[column],), records, ())
+    pairs = make_pairs(snapshot, PairConfig(), rng)
+    graphs = [table.space.graph(table.space.parse(text)) for text in pairs.texts]
+    predictor = RankingPredictor(table.space.num_labels)
+    return predictor, predictor.fit(graphs, pairs, seed)
+
+
+def quality(table, seeds=10):
+    """Print tau and rho over all cells, and what the fit and the scoring took."""
+    space = table.space
+    keys = [space.key(space.parse(text)) for text in table.texts]
+    standing = {key: row for row, key in reversed(list(enumerate(keys)))}  # the first of each key
+    place = {key: number for number, key in enumerate(standing)}
+    graphs = [space.graph(space.parse(table.texts[row])) for row in standing.values()]
+    data = GraphSet.of(graphs, PredictorConfig().layers)
+    of_text = np.array([place[key] for key in keys])
+    print(
+        f"\nranker fitted on 100 cells of {table.name}, over all {len(table):,} "
+        f"({len(data):,} functions scored): mean of {seeds} draws (least to most)"
+    )
+    for column, epochs in enumerate(table.epochs):
+        rows = []
+        for seed in range(seeds + 1):
+            predictor, report = learn(table, keys, column, seed)
+            started = time.perf_counter()
+            scores = predictor.score(data)[of_text]
+            scoring_ms = 1000 * (time.perf_counter() - started)
+            seen, final = table.accuracy[:, column], table.report
+            found = [kendall_tau(scores, seen), spearman(scores, seen)]
+            found += [kendall_tau(scores, final), spearman(scores, final)]
+            rows.append((*found, 1000 * report.fit_s, scoring_ms))
+        columns = np.array(rows[1:]).T  # the first warms up
+        told = [f"{c.mean():.3f} ({c.min():.3f} to {c.max():.3f})" for c in columns[:4]]
+        print(f"  by accuracy after {epochs} epochs:")
+        print(f"    with that accuracy   tau {told[0]}, rho {told[1]}")
+        print(f"    with {table.report_metric:<15} tau {told[2]}, rho {told[3]}")
+        took = [f"{np.median(c):.0f} ms" for c in columns[4:]]
+        print(f"    fit {took[0]}, scoring all {took[1]} (medians, wall clock)", flush=True)
+
+
 def main():
     """Run all comparisons."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", nargs="?", help="as in raynas compare --table")
+    table = parser.parse_args().table
     torch.set_num_threads(1)
     for count in (100, 300):
         epoch(count)
     scoring()
     for count in (100, 300):
         whole_fit(count)
+    if table is not None:
+        quality(load_table(table))
 
 
 if __name__ == "__main__":
