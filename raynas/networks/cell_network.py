@@ -25,7 +25,7 @@ from raynas.networks.darts_operations import (
     Pool,
     make_operation,
 )
-from raynas.networks.operations import conv_norm
+from raynas.networks.operations import MakeNorm, conv_norm
 from raynas.spaces.darts_cell import Cell as CellOfOps
 from raynas.spaces.darts_ops import NODES, NUM_INPUTS
 
@@ -155,10 +155,10 @@ class CifarStem(nn.Module):
         out_channels: Channels of the two outputs.
     """
 
-    def __init__(self, in_channels: int, channels: int) -> None:
+    def __init__(self, in_channels: int, channels: int, *, norm: MakeNorm = nn.BatchNorm2d) -> None:
         super().__init__()
         self.out_channels = (3 * channels, 3 * channels)
-        self.conv = conv_norm(in_channels, 3 * channels, 3)
+        self.conv = conv_norm(in_channels, 3 * channels, 3, norm=norm)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the ReLU of the two inputs of the first cell, which are one."""
@@ -173,12 +173,12 @@ class ImagenetStem(nn.Module):
         out_channels: Channels of the two outputs.
     """
 
-    def __init__(self, in_channels: int, channels: int) -> None:
+    def __init__(self, in_channels: int, channels: int, *, norm: MakeNorm = nn.BatchNorm2d) -> None:
         super().__init__()
         self.out_channels = (channels, channels)
-        self.conv1 = conv_norm(in_channels, channels // 2, 3, stride=2)
-        self.conv2 = conv_norm(channels // 2, channels, 3, stride=2)
-        self.conv3 = conv_norm(channels, channels, 3, stride=2)
+        self.conv1 = conv_norm(in_channels, channels // 2, 3, stride=2, norm=norm)
+        self.conv2 = conv_norm(channels // 2, channels, 3, stride=2, norm=norm)
+        self.conv3 = conv_norm(channels, channels, 3, stride=2, norm=norm)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the ReLU of the two inputs of the first cell: a quarter and an eighth in size."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raynas.errors import SpaceError, nearest
+from raynas.networks.operations import MakeNorm
 from raynas.spaces.cell import NONE
 from raynas.spaces.darts_cell import NAMES
 from raynas.spaces.darts_ops import NOISE
@@ -36,6 +37,26 @@ class Operation(nn.Module):
     """
 
     on_rectified: ClassVar[bool] = False
+
+
+class NormedOperation(Operation):
+    """An operation whose last step is a norm; a supernet runs the two apart."""
+
+    @property
+    def last_norm(self) -> nn.Module:
+        """The norm."""
+        norm = self.norm
+        assert isinstance(norm, nn.Module)
+        return norm
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the norm is given."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the images of C channels."""
+        output: Tensor = self.last_norm(self.features(images))
+        return output
 
 
 class Zero(Operation):
@@ -94,7 +115,7 @@ class Pool(Operation):
         return pooled if self.norm is None else self.norm(pooled)
 
 
-class FactorizedReduce(Operation):
+class FactorizedReduce(NormedOperation):
     """`skip_connect` where the size halves: two 1 x 1 convolutions of stride 2, then a norm.
 
     The second sees the image shifted by one pixel, so that between them no row and no column is
@@ -104,51 +125,65 @@ class FactorizedReduce(Operation):
         in_channels: Channels that come in.
         out_channels: Channels that go out; each convolution makes half of them.
         affine: Whether the norm has parameters.
+        norm: Makes the norm.
     """
 
     on_rectified = True
 
-    def __init__(self, in_channels: int, out_channels: int, *, affine: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        affine: bool = True,
+        norm: MakeNorm = nn.BatchNorm2d,
+    ) -> None:
         super().__init__()
         half = out_channels // 2
         self.conv1 = nn.Conv2d(in_channels, half, 1, stride=2, bias=False)
         self.conv2 = nn.Conv2d(in_channels, out_channels - half, 1, stride=2, bias=False)
-        self.norm = nn.BatchNorm2d(out_channels, affine=affine)
+        self.norm = norm(out_channels, affine=affine)
 
-    def forward(self, rectified: Tensor) -> Tensor:
+    def features(self, rectified: Tensor) -> Tensor:
         """Return `B x C_out x ⌈H/2⌉ x ⌈W/2⌉`."""
         height, width = rectified.shape[2:]
         shifted = rectified[:, :, 1:, 1:]
         if height % 2 or width % 2:
             shifted = F.pad(shifted, (0, width % 2, 0, height % 2))
-        halves = torch.cat([self.conv1(rectified), self.conv2(shifted)], dim=1)
-        output: Tensor = self.norm(halves)
-        return output
+        return torch.cat([self.conv1(rectified), self.conv2(shifted)], dim=1)
 
 
-class PointwiseConv(Operation):
+class PointwiseConv(NormedOperation):
     """A 1 x 1 convolution and a norm: fits an input of a cell to its channels.
 
     Args:
         in_channels: Channels that come in.
         out_channels: Channels that go out.
         affine: Whether the norm has parameters.
+        norm: Makes the norm.
     """
 
     on_rectified = True
 
-    def __init__(self, in_channels: int, out_channels: int, *, affine: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        affine: bool = True,
+        norm: MakeNorm = nn.BatchNorm2d,
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        self.norm = nn.BatchNorm2d(out_channels, affine=affine)
+        self.norm = norm(out_channels, affine=affine)
 
-    def forward(self, rectified: Tensor) -> Tensor:
+    def features(self, rectified: Tensor) -> Tensor:
         """Return `B x C_out x H x W`."""
-        output: Tensor = self.norm(self.conv(rectified))
+        output: Tensor = self.conv(rectified)
         return output
 
 
-class SeparableConv(Operation):
+class SeparableConv(NormedOperation):
     """`dil_conv` (one part) or `sep_conv` (two): depthwise, then 1 x 1 convolution, then a norm.
 
     Args:
@@ -158,6 +193,7 @@ class SeparableConv(Operation):
         dilation: Of the depthwise convolutions.
         parts: How many times; a ReLU stands between two.
         affine: Whether the norms have parameters.
+        norm: Makes the norms.
     """
 
     on_rectified = True
@@ -171,6 +207,7 @@ class SeparableConv(Operation):
         dilation: int = 1,
         parts: int = 1,
         affine: bool = True,
+        norm: MakeNorm = nn.BatchNorm2d,
     ) -> None:
         super().__init__()
         self.parts = nn.Sequential()
@@ -186,21 +223,34 @@ class SeparableConv(Operation):
                 bias=False,
             )
             pointwise = nn.Conv2d(channels, channels, 1, bias=False)
-            norm = nn.BatchNorm2d(channels, affine=affine)
-            modules = OrderedDict(depthwise=depthwise, pointwise=pointwise, norm=norm)
+            modules = OrderedDict(
+                depthwise=depthwise, pointwise=pointwise, norm=norm(channels, affine=affine)
+            )
             self.parts.append(nn.Sequential(modules))
 
-    def forward(self, rectified: Tensor) -> Tensor:
+    @property
+    def last_norm(self) -> nn.Module:
+        """The norm of the last part."""
+        norm: nn.Module = self.parts[-1].norm
+        return norm
+
+    def features(self, rectified: Tensor) -> Tensor:
         """Return `B x C x ⌈H/stride⌉ x ⌈W/stride⌉`."""
-        first, *rest = self.parts
-        output: Tensor = first(rectified)
-        for part in rest:
-            output = part(F.relu(output))
+        *before, last = self.parts
+        for part in before:
+            rectified = F.relu(part(rectified))
+        output: Tensor = last.pointwise(last.depthwise(rectified))
         return output
 
 
 def make_operation(
-    op: str, channels: int, stride: int = 1, *, affine: bool = True, pool_norm: bool = False
+    op: str,
+    channels: int,
+    stride: int = 1,
+    *,
+    affine: bool = True,
+    pool_norm: bool = False,
+    norm: MakeNorm = nn.BatchNorm2d,
 ) -> Operation:
     """Return a new operation.
 
@@ -210,6 +260,7 @@ def make_operation(
         stride: 1, or 2 on the edges from the inputs of a reduction cell.
         affine: Whether norms have parameters: yes in networks, no in supernets.
         pool_norm: Whether a norm without parameters follows each pool, as in supernets.
+        norm: Makes the norms.
 
     Raises:
         SpaceError: there is no such op.
@@ -217,15 +268,15 @@ def make_operation(
     if op in SEPARABLE:
         kernel, dilation, parts = SEPARABLE[op]
         return SeparableConv(
-            channels, kernel, stride, dilation=dilation, parts=parts, affine=affine
+            channels, kernel, stride, dilation=dilation, parts=parts, affine=affine, norm=norm
         )
     if op in ("max_pool_3x3", "avg_pool_3x3"):
-        norm = nn.BatchNorm2d(channels, affine=False) if pool_norm else None
-        return Pool("max" if op == "max_pool_3x3" else "avg", stride, norm)
+        follows = norm(channels, affine=False) if pool_norm else None
+        return Pool("max" if op == "max_pool_3x3" else "avg", stride, follows)
     if op == "skip_connect":
         if stride == 1:
             return Identity()
-        return FactorizedReduce(channels, channels, affine=affine)
+        return FactorizedReduce(channels, channels, affine=affine, norm=norm)
     if op == NONE:
         return Zero(stride)
     if op == NOISE:

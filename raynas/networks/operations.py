@@ -1,12 +1,23 @@
 """The operations that networks are made of, on images `B x C x H x W`."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MakeNorm = Callable[..., nn.Module]
+"""A batch norm's class: called with the channels and, where it matters, ``affine``."""
 
-def conv_norm(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
+
+def conv_norm(
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int = 1,
+    *,
+    norm: MakeNorm = nn.BatchNorm2d,
+) -> nn.Sequential:
     """Return a convolution without bias and a batch norm; the size is kept, or divided by `stride`.
 
     Args:
@@ -14,9 +25,10 @@ def conv_norm(in_channels: int, out_channels: int, kernel: int, stride: int = 1)
         out_channels: Channels that go out.
         kernel: Side of the kernel, odd.
         stride: Step; a size that it does not divide is rounded up.
+        norm: Makes the norm.
     """
     conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(out_channels)))
+    return nn.Sequential(OrderedDict(conv=conv, norm=norm(out_channels)))
 
 
 def average_pool(images: Tensor) -> Tensor:
@@ -27,10 +39,12 @@ def average_pool(images: Tensor) -> Tensor:
 class ReductionBlock(nn.Module):
     """The residual block of NAS-Bench-201 that halves the image (rounding up)."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, *, norm: MakeNorm = nn.BatchNorm2d
+    ) -> None:
         super().__init__()
-        self.conv1 = conv_norm(in_channels, out_channels, 3, stride=2)
-        self.conv2 = conv_norm(out_channels, out_channels, 3)
+        self.conv1 = conv_norm(in_channels, out_channels, 3, stride=2, norm=norm)
+        self.conv2 = conv_norm(out_channels, out_channels, 3, norm=norm)
         self.shortcut = nn.Conv2d(in_channels, out_channels, 1, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:

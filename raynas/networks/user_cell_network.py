@@ -75,7 +75,7 @@ class UserCellNetwork(nn.Module):
             if stage > 0:
                 self.body.append(ReductionBlock(channels, 2 * channels))
                 channels, size = 2 * channels, (size + 1) // 2
-            make = _Maker(ops, channels, size)
+            make = OpMaker(ops, channels, size)
             self.body.extend(
                 UserCell(edges, make, nodes=nodes, concat=concat, channels=channels)
                 for _ in range(cells_per_stage)
@@ -145,19 +145,38 @@ class UserCell(nn.Module):
         return joined
 
 
-class _Maker:
-    """Makes the modules of one stage, and tries each op of the user's once."""
+class OpMaker:
+    """Makes the modules of one stage, and tries each op of the user's once.
 
-    def __init__(self, ops: Mapping[str, Op], channels: int, size: int) -> None:
+    Args:
+        ops: What each name is; see `UserCellNetwork`.
+        channels: Channels of the stage.
+        size: Sides of its images.
+        built_in: Makes each built-in op.
+    """
+
+    def __init__(
+        self,
+        ops: Mapping[str, Op],
+        channels: int,
+        size: int,
+        built_in: Mapping[str, Callable[[int], nn.Module]] = MODULES,
+    ) -> None:
         self._ops = ops
         self._channels = channels
         self._size = size
+        self._built_in = built_in
         self._tried: set[str] = set()
 
     def __call__(self, name: str) -> nn.Module:
+        """Return a new module of the op of that name.
+
+        Raises:
+            SpaceError: the op cannot be built or run, or does not do what an op must.
+        """
         op = self._ops[name]
         if isinstance(op, str):
-            return MODULES[op](self._channels)
+            return self._built_in[op](self._channels)
         try:
             module = op(self._channels)
         except Exception as error:

@@ -204,6 +204,15 @@ class CellSpace:
         adjacency = _adjacency(self.nodes, self.output == "concat")
         return Graph(adjacency.copy(), np.array([0, *labels, len(names) + 1], dtype=np.int64))
 
+    def check_fit(self, task: TaskShape) -> None:
+        """Raise `SpaceError` if the images are too small for networks of this space."""
+        smallest = 2 ** (self.stages - 1)
+        if task.image_size < smallest:
+            raise SpaceError(
+                f"{self.name} networks of {self.stages} stages need images of at least "
+                f"{smallest} x {smallest} pixels, not {task.image_size}"
+            )
+
     @property
     def kinds(self) -> tuple[CellKind, ...]:
         """What a supernet mixes: every op on every edge of the one kind of cell."""
@@ -225,12 +234,7 @@ class CellSpace:
         """
         from raynas.networks.user_cell_network import UserCellNetwork
 
-        smallest = 2 ** (self.stages - 1)
-        if task.image_size < smallest:
-            raise SpaceError(
-                f"{self.name} networks of {self.stages} stages need images of at least "
-                f"{smallest} x {smallest} pixels, not {task.image_size}"
-            )
+        self.check_fit(task)
         return UserCellNetwork(
             self._connections(architecture),
             self.ops,

@@ -211,12 +211,8 @@ class DartsFamily:
         """
         from raynas.networks.cell_network import AUXILIARY_SIZES, CellNetwork, final_size
 
-        smallest, size = MIN_IMAGE_SIZE[self.stem], task.image_size
-        if size < smallest:
-            raise SpaceError(
-                f"{self.name} networks with stem {self.stem} need images of at least {smallest} x "
-                f"{smallest} pixels, not {size}"
-            )
+        self.check_fit(task)
+        size = task.image_size
         left, fitting = final_size(size, self.stem), AUXILIARY_SIZES[self.stem]
         if self.auxiliary and left not in fitting:
             raise SpaceError(
@@ -236,6 +232,15 @@ class DartsFamily:
             in_channels=task.in_channels,
             num_classes=task.num_classes,
         )
+
+    def check_fit(self, task: TaskShape) -> None:
+        """Raise `SpaceError` if the images are too small for networks of this space."""
+        smallest, size = MIN_IMAGE_SIZE[self.stem], task.image_size
+        if size < smallest:
+            raise SpaceError(
+                f"{self.name} networks with stem {self.stem} need images of at least {smallest} x "
+                f"{smallest} pixels, not {size}"
+            )
 
     @property
     def kinds(self) -> tuple[CellKind, ...]:

@@ -203,6 +203,14 @@ class NasBench201:
             bits[position - 1] = 1
         return bits
 
+    def check_fit(self, task: TaskShape) -> None:
+        """Raise `SpaceError` if the images are too small for networks of this space."""
+        if task.image_size < MIN_IMAGE_SIZE:
+            raise SpaceError(
+                f"{self.name} networks need images of at least {MIN_IMAGE_SIZE} x "
+                f"{MIN_IMAGE_SIZE} pixels, not {task.image_size}"
+            )
+
     @property
     def kinds(self) -> tuple[CellKind, ...]:
         """What a supernet mixes: every op of the space on every edge of the one kind of cell."""
@@ -223,11 +231,7 @@ class NasBench201:
         """
         from raynas.networks.nasbench201_network import NasBench201Network
 
-        if task.image_size < MIN_IMAGE_SIZE:
-            raise SpaceError(
-                f"{self.name} networks need images of at least {MIN_IMAGE_SIZE} x "
-                f"{MIN_IMAGE_SIZE} pixels, not {task.image_size}"
-            )
+        self.check_fit(task)
         return NasBench201Network(
             self.ops(architecture),
             channels=self.channels,

@@ -1,0 +1,107 @@
+"""A network that holds every op of every edge of its cells; what runs is told each time anew."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from raynas.spaces.mixture import CellKind
+from raynas.supernets.mixture import Mixture
+from raynas.supernets.norm import Norm
+
+Carried = tuple[Tensor, ...]
+"""What goes from one stage of a supernet to the next."""
+
+
+class Stage(nn.Module):
+    """A part of a supernet's body: a cell, or a block between cells.
+
+    Attributes:
+        number: Number of the kind of cell; None for a block without choices.
+    """
+
+    number: int | None = None
+
+    def forward(self, carried: Carried, mixture: Mixture, drop: float) -> Carried:
+        """Return what is handed on.
+
+        Args:
+            carried: What the stage before handed on.
+            mixture: Weights of the ops, and which are run.
+            drop: Probability with which the output of an op is dropped.
+        """
+        raise NotImplementedError
+
+
+class Supernet(nn.Module):
+    """A stem, stages, a classifier.
+
+    Args:
+        kinds: The kinds of cells.
+        stages: The body.
+
+    Attributes:
+        kinds: Likewise.
+        stages: Likewise.
+        drop_path_probability: In train mode, the probability with which the output of an op
+            (identities excepted) is dropped, for each image by itself; 0 unless set.
+    """
+
+    def __init__(self, kinds: Sequence[CellKind], stages: Sequence[Stage]) -> None:
+        super().__init__()
+        self.kinds = tuple(kinds)
+        self.stages = nn.ModuleList(stages)
+        self.drop_path_probability = 0.0
+
+    @property
+    def tracking(self) -> bool:
+        """Whether batch norms update their running statistics in train mode (at first they do)."""
+        return all(norm.tracking for norm in self.norms())
+
+    @tracking.setter
+    def tracking(self, on: bool) -> None:
+        for norm in self.norms():
+            norm.tracking = on
+
+    def norms(self) -> list[Norm]:
+        """Return the batch norms."""
+        return [module for module in self.modules() if isinstance(module, Norm)]
+
+    def forward(self, images: Tensor, mixture: Mixture) -> Tensor:
+        """Map images to logits.
+
+        Args:
+            images: `B x in_channels x H x W`.
+            mixture: Weights of the ops of each kind of cell, and which are run.
+
+        Returns:
+            `B x num_classes`.
+        """
+        drop = self.drop_path_probability if self.training else 0.0
+        carried = self.begin(images)
+        for stage in self.stages:
+            carried = stage(carried, mixture, drop)
+        return self.end(carried)
+
+    def begin(self, images: Tensor) -> Carried:
+        """Return what the first stage is given."""
+        raise NotImplementedError
+
+    def end(self, carried: Carried) -> Tensor:
+        """Return the logits `B x num_classes` of what the last stage handed on."""
+        raise NotImplementedError
+
+    def in_channels_last(self) -> None:
+        """Keep weights in channels_last order, which is faster."""
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Return images in channels_last order, which is faster."""
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def stage_of(module: nn.Module) -> Stage:
+    """Return a stage as such, for type checkers."""
+    return cast(Stage, module)
