@@ -5,7 +5,7 @@ it keeps. What is decided is the only thing that runs: the row of a decided edge
 an edge not kept is zero, and both get no gradient.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,22 +145,28 @@ class Decisions:
         rows = torch.from_numpy(free).to(theta.device)[:, None]
         return torch.where(rows, theta, constant)
 
-    def architecture(self, space: MixableSpace) -> Architecture:
+    def architecture(
+        self, space: MixableSpace, instead: Mapping[tuple[int, int], int] | None = None
+    ) -> Architecture:
         """Return the architecture, once all is decided.
+
+        Args:
+            space: What it is of.
+            instead: For (kind, edge) another op than the decided one.
 
         Raises:
             SpaceError: an edge was given an op that no architecture can have.
         """
         assert self.complete
+        instead = instead or {}
         chosen = []
-        for kind, ops in zip(self.kinds, self.ops, strict=True):
-            number = self.kinds.index(kind)
-            names = {
-                edge: kind.ops[edge][op]
-                for edge, op in enumerate(ops)
+        for number, kind in enumerate(self.kinds):
+            ops = {
+                edge: instead.get((number, edge), op)
+                for edge, op in enumerate(self.ops[number])
                 if op is not None and not self.gone(number, edge)
             }
-            chosen.append(names)
+            chosen.append({edge: kind.ops[edge][op] for edge, op in ops.items()})
         return space.assemble(chosen)
 
     # -- saving --------------------------------------------------------------------------------
