@@ -63,7 +63,7 @@ class NetworkTrial(Trial):
         self._seed = seed
         self._counts = dict(counts or {})
         self._placement = config.placement()
-        with _blaming(self._placement, "before training"):
+        with blaming(self._placement, "before training"):
             self.network = self._placement.place(network)
             self._data = data.to(self._placement.device)
             self._test = None if test is None else test.to(self._placement.device)
@@ -91,7 +91,7 @@ class NetworkTrial(Trial):
         time_s = 0.0
         while self.epoch < to_epoch:
             epoch = self.epoch + 1
-            with _blaming(self._placement, f"at epoch {epoch}"):
+            with blaming(self._placement, f"at epoch {epoch}"):
                 self.history[epoch] = self._run_epoch(epoch)
             self.epoch = epoch
             time_s += self.history[epoch]["time_s"]
@@ -105,8 +105,8 @@ class NetworkTrial(Trial):
             "recipe": self._config.recipe(),
             "epoch": self.epoch,
             "history": {epoch: dict(metrics) for epoch, metrics in self.history.items()},
-            "network": _snapshot(self.network.state_dict()),
-            "optimizer": _snapshot(self._optimizer.state_dict()),
+            "network": snapshot(self.network.state_dict()),
+            "optimizer": snapshot(self._optimizer.state_dict()),
             "scaler": self._scaler.state_dict(),
         }
 
@@ -214,18 +214,19 @@ def _check_finite(loss: float, what: str, epoch: int) -> None:
         raise TrialError(f"diverged at epoch {epoch}: {what} is {loss}")
 
 
-def _snapshot(value: Any) -> Any:
+def snapshot(value: Any) -> Any:
+    """Return plain values and copies of tensors on the CPU, however they are nested."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
-        return {key: _snapshot(inner) for key, inner in value.items()}
+        return {key: snapshot(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_snapshot(inner) for inner in value)
+        return type(value)(snapshot(inner) for inner in value)
     return value
 
 
 @contextmanager
-def _blaming(placement: Placement, when: str) -> Iterator[None]:
+def blaming(placement: Placement, when: str) -> Iterator[None]:
     """Turn running out of memory into a failure of the architecture."""
     try:
         yield
