@@ -174,10 +174,15 @@ class Decisions:
     def state_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return {
+            "cells": self._cells,
             "ops": [list(ops) for ops in self.ops],
             "kept": [{str(n): list(edges) for n, edges in kept.items()} for kept in self.kept],
             "pruned": [np.argwhere(~allowed).tolist() for allowed in self._allowed],
         }
+
+    @property
+    def _cells(self) -> list[list[Any]]:
+        return [[kind.name, kind.num_edges, kind.num_ops] for kind in self.kinds]
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned.
@@ -185,15 +190,21 @@ class Decisions:
         Raises:
             CheckpointError: it is of other kinds of cells.
         """
-        shape = [len(ops) for ops in state["ops"]]
-        if shape != [kind.num_edges for kind in self.kinds]:
-            raise CheckpointError(f"decisions on cells of {shape} edges, not of this space's")
+        if state["cells"] != self._cells:
+            raise CheckpointError(
+                f"decisions on cells {_told(state['cells'])}, not on those of this space, "
+                f"{_told(self._cells)}"
+            )
         self.ops = [list(ops) for ops in state["ops"]]
         self.kept = [{int(n): tuple(e) for n, e in kept.items()} for kept in state["kept"]]
         for allowed, pruned in zip(self._allowed, state["pruned"], strict=True):
             allowed[:] = True
             for edge, op in pruned:
                 allowed[edge, op] = False
+
+
+def _told(cells: list[list[Any]]) -> str:
+    return " and ".join(f"{name} ({edges} edges of {ops} ops)" for name, edges, ops in cells)
 
 
 def expressible(kind: CellKind, edge: int) -> tuple[int, ...]:
