@@ -85,8 +85,9 @@ class SupernetProgram:
     @property
     def num_epochs(self) -> int:
         """Epochs of the whole program as far as can be said; fewer if the method decides itself."""
-        events = self._planned().events if self._timetable is None else self._timetable.events
-        return self.training.search_epochs + sum(event.epochs for event in events)
+        if self._timetable is None:
+            return self.training.search_epochs + self._planned().epochs_left
+        return self.training.epoch + self._timetable.epochs_left
 
     @property
     def result(self) -> Architecture:
@@ -144,8 +145,9 @@ class SupernetProgram:
 
     def _train(self) -> Record:
         if self._timetable is not None and not self._tuning:
-            epochs = sum(event.epochs for event in self._timetable.events)
-            self.training.begin_tuning(self._config.tune_lr, self._config.tune_schedule, epochs)
+            self.training.begin_tuning(
+                self._config.tune_lr, self._config.tune_schedule, self._timetable.epochs_left
+            )
             self._tuning = True
         metrics = dict(self.training.train_epoch())
         if self._timetable is not None:

@@ -82,6 +82,11 @@ class Timetable:
         """What is being decided."""
         return self.events[self._event].stage
 
+    @property
+    def epochs_left(self) -> int:
+        """Epochs that have yet to be trained."""
+        return sum(event.epochs for event in self.events[self._event :]) - self._epochs
+
     def open_kinds(self) -> list[int]:
         """Return the kinds of cells that have yet to decide; none: it is time to train."""
         if self.over:

@@ -14,14 +14,17 @@ class Trainable(Protocol):
     """A supernet under training, as `raynas.supernets.training.SupernetTraining` is.
 
     Attributes:
-        supernet: The network.
         decisions: What is decided so far; selection changes it.
         epoch: Epochs trained, search and tuning alike.
     """
 
-    supernet: Supernet
     decisions: Decisions
     epoch: int
+
+    @property
+    def supernet(self) -> Supernet:
+        """Return the network; a method may put another in its place between epochs."""
+        ...
 
     @property
     def search_epochs(self) -> int:
