@@ -72,15 +72,25 @@ class Zero(Operation):
 
 
 class Noise(Operation):
-    """`noise`: numbers from N(0, 1), drawn anew each time, also in eval mode; no gradient."""
+    """`noise`: numbers from N(0, 1), drawn anew each time, also in eval mode; no gradient.
+
+    Attributes:
+        seed: What the noise is drawn from, the same each time; None: torch's generator.
+    """
 
     def __init__(self, stride: int = 1) -> None:
         super().__init__()
         self.stride = stride
+        self.seed: int | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """Return noise of the strided size; of `images` only the shape and type matter."""
-        return torch.randn_like(images[:, :, :: self.stride, :: self.stride])
+        strided = images[:, :, :: self.stride, :: self.stride]
+        if self.seed is None:
+            return torch.randn_like(strided)
+        generator = torch.Generator(images.device).manual_seed(self.seed)
+        drawn = torch.empty_like(strided, memory_format=torch.contiguous_format)
+        return drawn.normal_(generator=generator)
 
 
 class Identity(Operation):
@@ -194,6 +204,10 @@ class SeparableConv(NormedOperation):
         parts: How many times; a ReLU stands between two.
         affine: Whether the norms have parameters.
         norm: Makes the norms.
+
+    Attributes:
+        stride: Likewise.
+        dilation: Likewise.
     """
 
     on_rectified = True
@@ -210,6 +224,8 @@ class SeparableConv(NormedOperation):
         norm: MakeNorm = nn.BatchNorm2d,
     ) -> None:
         super().__init__()
+        self.stride = stride
+        self.dilation = dilation
         self.parts = nn.Sequential()
         for part in range(parts):
             depthwise = nn.Conv2d(
@@ -231,7 +247,8 @@ class SeparableConv(NormedOperation):
     @property
     def last_norm(self) -> nn.Module:
         """The norm of the last part."""
-        norm: nn.Module = self.parts[-1].norm
+        norm = self.parts[-1].norm
+        assert isinstance(norm, nn.Module)
         return norm
 
     def features(self, rectified: Tensor) -> Tensor:
@@ -239,7 +256,8 @@ class SeparableConv(NormedOperation):
         *before, last = self.parts
         for part in before:
             rectified = F.relu(part(rectified))
-        output: Tensor = last.pointwise(last.depthwise(rectified))
+        depthwise, pointwise, _ = last.children()
+        output: Tensor = pointwise(depthwise(rectified))
         return output
 
 

@@ -34,7 +34,7 @@ def build_supernet(space: SearchSpace, task: TaskShape) -> Supernet:
     if isinstance(space, NasBench201):
         space.check_fit(task)
         return CellSupernet(
-            *space.kinds,
+            space.kinds[0],
             {op: op for op in space.allowed_ops},
             concat=False,
             channels=space.channels,
@@ -45,7 +45,7 @@ def build_supernet(space: SearchSpace, task: TaskShape) -> Supernet:
     if isinstance(space, CellSpace):
         space.check_fit(task)
         return CellSupernet(
-            *space.kinds,
+            space.kinds[0],
             space.ops,
             concat=space.output == "concat",
             channels=space.channels,

@@ -4,8 +4,7 @@ Dong and Yang, "NAS-Bench-201", ICLR 2020. Stem, stages of equal cells, a residu
 the image between stages, then batch norm, ReLU, average over the image, linear classifier.
 """
 
-from collections.abc import Callable, Mapping
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +16,8 @@ from raynas.networks.user_cell_network import OpMaker
 from raynas.spaces.cell_space import Op
 from raynas.spaces.mixture import CellKind
 from raynas.spaces.space import TaskShape
+from raynas.supernets.fused import Weights
 from raynas.supernets.mixed_cell import MixedCell
-from raynas.supernets.mixture import Mixture
 from raynas.supernets.norm import Norm
 from raynas.supernets.operations import BUILT_IN, UserOperation
 from raynas.supernets.supernet import Carried, Stage, Supernet, channels_last
@@ -84,7 +83,7 @@ class Reduction(Stage):
         super().__init__()
         self.block = ReductionBlock(channels, 2 * channels, norm=Norm)
 
-    def forward(self, carried: Carried, mixture: Mixture, drop: float) -> Carried:
+    def forward(self, carried: Carried, weights: Sequence[Weights], drop: float) -> Carried:
         """Return the images, halved."""
         return (self.block(carried[0]),)
 
@@ -115,15 +114,15 @@ class Cell(Stage):
             module = make(op)
             return module if isinstance(module, Operation) else UserOperation(module)
 
-        self.mixed = MixedCell(kind, 0, operation)
+        self.mixed = MixedCell(kind, operation)
         self.project: nn.Module | None = None
         if concat:
             joined = conv_norm(len(kind.nodes) * channels, channels, 1, norm=Norm)
             self.project = nn.Sequential(nn.ReLU(), *joined)
 
-    def forward(self, carried: Carried, mixture: Mixture, drop: float) -> Carried:
+    def forward(self, carried: Carried, weights: Sequence[Weights], drop: float) -> Carried:
         """Return the output, of the shape of the input."""
-        _, *nodes = cast(list[Tensor], self.mixed(carried, mixture, drop))
+        nodes = self.mixed(carried, weights[0], drop)
         if self.project is None:
             return (nodes[-1],)
         return (self.project(torch.cat(nodes, dim=1)),)

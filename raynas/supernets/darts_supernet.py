@@ -20,8 +20,8 @@ from raynas.networks.darts_operations import (
 )
 from raynas.spaces.darts_ops import NODES, NUM_INPUTS
 from raynas.spaces.mixture import CellKind
+from raynas.supernets.fused import Weights
 from raynas.supernets.mixed_cell import MixedCell
-from raynas.supernets.mixture import Mixture
 from raynas.supernets.norm import Norm
 from raynas.supernets.supernet import Carried, Stage, Supernet, channels_last
 
@@ -94,6 +94,8 @@ class DartsCell(Stage):
         halved: Whether the second input is half the size of the first.
     """
 
+    number: int
+
     def __init__(
         self,
         kind: CellKind,
@@ -119,12 +121,11 @@ class DartsCell(Stage):
             step = stride if kind.edges[edge][0] < NUM_INPUTS else 1
             return make_operation(op, channels, step, affine=False, pool_norm=True, norm=Norm)
 
-        self.mixed = MixedCell(kind, number, make, stride=stride)
+        self.mixed = MixedCell(kind, make, stride=stride)
 
-    def forward(self, carried: Carried, mixture: Mixture, drop: float) -> Carried:
+    def forward(self, carried: Carried, weights: Sequence[Weights], drop: float) -> Carried:
         """Return the ReLU of the second input and of the output, and the output."""
         before, previous = carried[:2]
         inputs = [fit(images) for fit, images in zip(self.inputs, (before, previous), strict=True)]
-        states = self.mixed(inputs, mixture, drop)
-        output = torch.cat(states[NUM_INPUTS:], dim=1)
+        output = torch.cat(self.mixed(inputs, weights[self.number], drop), dim=1)
         return previous, F.relu(output), output

@@ -1,14 +1,14 @@
 """A cell that holds every op of every edge: a node is the weighted sum of all that leads to it."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from raynas.networks.cell_network import drop_path
-from raynas.networks.darts_operations import Identity, Operation
+from raynas.networks.darts_operations import Operation, Pool
 from raynas.spaces.mixture import CellKind
-from raynas.supernets.mixture import Mixture
+from raynas.supernets.fused import NodeSum, State, Weights
 
 
 class MixedCell(nn.Module):
@@ -16,53 +16,54 @@ class MixedCell(nn.Module):
 
     Args:
         kind: Its edges and ops.
-        number: Number of the kind in mixtures.
         make: From the name of an op and the number of an edge to a new op.
         stride: What edges from the inputs divide the size of the image by.
+
+    Attributes:
+        edges: For each edge its ops; edges out of a state have their pools, which have no weights,
+            in common.
     """
 
     def __init__(
-        self,
-        kind: CellKind,
-        number: int,
-        make: Callable[[str, int], Operation],
-        *,
-        stride: int = 1,
+        self, kind: CellKind, make: Callable[[str, int], Operation], *, stride: int = 1
     ) -> None:
         super().__init__()
-        self.stride = stride
         self.kind = kind
-        self.number = number
+        self.stride = stride
+        pools: dict[tuple[int, str], Pool] = {}
+
+        def shared(op: str, edge: int) -> Operation:
+            operation = make(op, edge)
+            if isinstance(operation, Pool):
+                return pools.setdefault((kind.edges[edge][0], op), operation)
+            return operation
+
         self.edges = nn.ModuleList(
-            nn.ModuleList(make(op, edge) for op in ops) for edge, ops in enumerate(kind.ops)
+            nn.ModuleList(shared(op, edge) for op in ops) for edge, ops in enumerate(kind.ops)
         )
 
-    def forward(
-        self, inputs: Sequence[Tensor], mixture: Mixture, drop: float = 0.0
-    ) -> list[Tensor]:
-        """Return the inputs and the nodes."""
-        states = list(inputs)
-        for node in self.kind.nodes:
-            total: Tensor | None = None
-            for edge in self.kind.incoming(node):
-                for term in self._terms(edge, states[self.kind.edges[edge][0]], mixture, drop):
-                    total = term if total is None else total + term
-            states.append(self._zeros(inputs[0]) if total is None else total)
-        return states
+    def forward(self, inputs: Sequence[Tensor], weights: Weights, drop: float) -> list[Tensor]:
+        """Return the values of the nodes.
 
-    def _terms(self, edge: int, source: Tensor, mixture: Mixture, drop: float) -> list[Tensor]:
-        terms = []
-        weights = mixture.weights[self.number][edge]
-        if mixture.edge_weights is not None:
-            weights = weights * mixture.edge_weights[self.number][edge]
-        for op, operation in enumerate(self.edges[edge]):
-            if mixture.active[self.number][edge, op]:
-                assert isinstance(operation, Operation)
-                output = operation(source.relu() if operation.on_rectified else source)
-                if not isinstance(operation, Identity):
-                    output = drop_path(output, drop)
-                terms.append(weights[op] * output)
-        return terms
+        Args:
+            inputs: Values of the states that are no nodes.
+            weights: Of this kind of cell.
+            drop: Probability with which the output of an op is dropped.
+        """
+        states = [State(images) for images in inputs]
+        for node in self.kind.nodes:
+            total = NodeSum(drop)
+            for edge in self.kind.incoming(node):
+                self._add(edge, states[self.kind.edges[edge][0]], weights, total)
+            value = total.total()
+            states.append(State(self._zeros(inputs[0]) if value is None else value))
+        return [state.value for state in states[len(inputs) :]]
+
+    def _add(self, edge: int, state: State, weights: Weights, total: NodeSum) -> None:
+        for op in weights.active[edge].nonzero()[0]:
+            operation = cast(nn.ModuleList, self.edges[edge])[op]
+            assert isinstance(operation, Operation)
+            total.add_op(operation, state, weights, (edge, op))
 
     def _zeros(self, images: Tensor) -> Tensor:
         return torch.zeros_like(images[:, :, :: self.stride, :: self.stride])

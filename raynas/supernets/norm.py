@@ -3,13 +3,12 @@
 Ioffe and Szegedy, "Batch Normalization", ICML 2015.
 """
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 
 class Norm(nn.Module):
@@ -55,7 +54,7 @@ class Norm(nn.Module):
         if self.training and self.synchronised and dist.is_initialized():
             return self._joint(images, weight)
         tracked = self.tracking or not self.training
-        return F.batch_norm(
+        output: Tensor = F.batch_norm(
             images,
             cast(Tensor, self.running_mean) if tracked else None,
             cast(Tensor, self.running_var) if tracked else None,
@@ -65,14 +64,18 @@ class Norm(nn.Module):
             self.momentum,
             self.eps,
         )
+        return output
 
     def _joint(self, images: Tensor, weight: Tensor | None) -> Tensor:
         """Normalise by the statistics of all workers' images together."""
-        total = torch.cat([images.sum(dim=(0, 2, 3)), _count_of(images)])
-        total = all_reduce(total)  # type: ignore[no-untyped-call]
-        mean, count = total[:-1] / total[-1], total[-1].detach()
+        batch, channels, height, width = images.shape
+        own = images.new_full((1,), batch * height * width)
+        total = _sum_over_workers(torch.cat([images.sum(dim=(0, 2, 3)), own]))
+        mean, count = total[:channels] / total[channels], total[channels].detach()
         centred = images - mean[:, None, None]
-        var = all_reduce(centred.square().sum(dim=(0, 2, 3))) / count  # type: ignore[no-untyped-call]
+        # The squares of differences, in a second message: their mean less the mean's square would
+        # cancel digits.
+        var = _sum_over_workers(centred.square().sum(dim=(0, 2, 3))) / count
         if self.tracking:
             self._track(mean.detach(), var.detach() * (count / (count - 1)))
         factor = torch.rsqrt(var + self.eps)
@@ -104,6 +107,19 @@ def set_synchronised(network: nn.Module, on: bool) -> None:
             module.synchronised = on
 
 
-def _count_of(images: Tensor) -> Tensor:
-    batch, _, height, width = images.shape
-    return images.new_full((1,), batch * height * width)
+class _SumOverWorkers(torch.autograd.Function):
+    """The sum of every worker's tensor; its gradient is the sum of every worker's gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        total = own.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _sum_over_workers(gradients[0])
+
+
+def _sum_over_workers(own: Tensor) -> Tensor:
+    return cast(Tensor, _SumOverWorkers.apply(own))  # type: ignore[no-untyped-call]

@@ -1,12 +1,12 @@
 """A network that holds every op of every edge of its cells; what runs is told each time anew."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from raynas.spaces.mixture import CellKind
+from raynas.supernets.fused import Weights
 from raynas.supernets.mixture import Mixture
 from raynas.supernets.norm import Norm
 
@@ -23,12 +23,12 @@ class Stage(nn.Module):
 
     number: int | None = None
 
-    def forward(self, carried: Carried, mixture: Mixture, drop: float) -> Carried:
+    def forward(self, carried: Carried, weights: Sequence[Weights], drop: float) -> Carried:
         """Return what is handed on.
 
         Args:
             carried: What the stage before handed on.
-            mixture: Weights of the ops, and which are run.
+            weights: Of each kind of cell.
             drop: Probability with which the output of an op is dropped.
         """
         raise NotImplementedError
@@ -79,9 +79,10 @@ class Supernet(nn.Module):
             `B x num_classes`.
         """
         drop = self.drop_path_probability if self.training else 0.0
+        weights = [Weights(mixture, number) for number in range(len(self.kinds))]
         carried = self.begin(images)
         for stage in self.stages:
-            carried = stage(carried, mixture, drop)
+            carried = stage(carried, weights, drop)
         return self.end(carried)
 
     def begin(self, images: Tensor) -> Carried:
@@ -100,8 +101,3 @@ class Supernet(nn.Module):
 def channels_last(images: Tensor) -> Tensor:
     """Return images in channels_last order, which is faster."""
     return images.contiguous(memory_format=torch.channels_last)
-
-
-def stage_of(module: nn.Module) -> Stage:
-    """Return a stage as such, for type checkers."""
-    return cast(Stage, module)
