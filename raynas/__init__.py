@@ -4,7 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raynas.api import build_table, compare, import_table, resume, search, status
+    from raynas.api import (
+        build_table,
+        compare,
+        import_table,
+        resume,
+        search,
+        search_supernet,
+        status,
+    )
     from raynas.config import SearchConfig
     from raynas.errors import RaynasError, UsageError
     from raynas.loading import load
@@ -21,6 +29,8 @@ if TYPE_CHECKING:
     from raynas.spaces.nasbench101 import NasBench101
     from raynas.spaces.nasbench201 import NasBench201
     from raynas.spaces.space import SearchSpace
+    from raynas.supernet_config import SupernetConfig
+    from raynas.supernet_session import SupernetResult
 
 # Where each public name lives. Nothing is imported before it is used: torch and ray are heavy.
 _HOMES = {
@@ -41,6 +51,8 @@ _HOMES = {
     "SearchConfig": "raynas.config",
     "SearchResult": "raynas.session",
     "SearchSpace": "raynas.spaces.space",
+    "SupernetConfig": "raynas.supernet_config",
+    "SupernetResult": "raynas.supernet_session",
     "UsageError": "raynas.errors",
     "build_table": "raynas.api",
     "compare": "raynas.api",
@@ -50,6 +62,7 @@ _HOMES = {
     "nosh_cost": "raynas.scheduling.budget",
     "resume": "raynas.api",
     "search": "raynas.api",
+    "search_supernet": "raynas.api",
     "status": "raynas.api",
 }
 
@@ -71,6 +84,8 @@ __all__ = [
     "SearchConfig",
     "SearchResult",
     "SearchSpace",
+    "SupernetConfig",
+    "SupernetResult",
     "UsageError",
     "build_table",
     "compare",
@@ -80,6 +95,7 @@ __all__ = [
     "nosh_cost",
     "resume",
     "search",
+    "search_supernet",
     "status",
 ]
 

@@ -145,28 +145,56 @@ def load_search_config(
     overrides: Mapping[str, Any] | None = None,
     assignments: tuple[str, ...] = (),
 ) -> SearchConfig:
+    """Return the config of a search: `load_config` with its presets."""
+    return load_config(
+        SearchConfig,
+        PRESETS,
+        source,
+        preset=preset,
+        overrides=overrides,
+        assignments=assignments,
+    )
+
+
+def load_config(
+    model: type[_Model],
+    presets: Mapping[str, Mapping[str, Any]],
+    source: Path | Mapping[str, Any] | None = None,
+    *,
+    preset: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    assignments: tuple[str, ...] = (),
+) -> _Model:
     """Merge preset, file (or mapping), overrides and ``key.sub=value`` assignments, in that order.
 
     A section given as a bare name keeps no options of an earlier layer that named something else.
+
+    Args:
+        model: What the config is read into; its defaults are the lowest layer.
+        presets: Named layers.
+        source: A YAML file, or a mapping.
+        preset: Name of one of `presets`.
+        overrides: What flags or arguments say.
+        assignments: Any other key, as text.
 
     Raises:
         ConfigError: unreadable YAML, an unknown key or preset, a value out of range.
     """
     merged: dict[str, Any] = {}
     if preset is not None:
-        if preset not in PRESETS:
+        if preset not in presets:
             raise ConfigError(
-                f"preset: unknown {preset!r}{nearest(preset, PRESETS)} "
-                f"(allowed: {', '.join(sorted(PRESETS))})"
+                f"preset: unknown {preset!r}{nearest(preset, presets)} "
+                f"(allowed: {', '.join(sorted(presets))})"
             )
-        merged = _merge(merged, PRESETS[preset])
+        merged = _merge(merged, presets[preset])
     if isinstance(source, Path):
         source = read_yaml(source)
     merged = _merge(merged, source or {})
     merged = _merge(merged, overrides or {})
     for assignment in assignments:
         merged = _merge(merged, _assignment(assignment))
-    return validate(SearchConfig, _merge(_defaults(), merged))
+    return validate(model, _merge(model().model_dump(mode="json"), merged))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -234,10 +262,6 @@ def construct(
         return target(*given, **named, **options)
     except TypeError as error:
         raise ConfigError(f"{kind}: {' '.join(str(error).split())}") from error
-
-
-def _defaults() -> dict[str, Any]:
-    return SearchConfig().model_dump(mode="json")
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

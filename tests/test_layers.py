@@ -8,7 +8,7 @@ import raynas
 ROOT = Path(raynas.__file__).parent
 RANKS = {
     **dict.fromkeys(["errors", "seeds"], -2),
-    **dict.fromkeys(["registry", "config"], -1),
+    **dict.fromkeys(["registry", "config", "supernet_config"], -1),
     "spaces": 0,
     "scheduling": 1,
     "networks": 2,
@@ -17,7 +17,7 @@ RANKS = {
     "selection": 5,
     **dict.fromkeys(["runs", "report"], 6),
     "engine": 7,
-    "setup": 7,
+    **dict.fromkeys(["setup", "supernet_setup"], 7),
     "loading": 7,
     "session": 8,
     "supernet_session": 8,
@@ -28,7 +28,12 @@ RANKS = {
     "__init__": 12,
     "__main__": 12,
 }
-SAME_RANK = {("proposing", "predictor"), ("proposing", "proxies"), ("setup", "engine")}
+SAME_RANK = {
+    ("proposing", "predictor"),
+    ("proposing", "proxies"),
+    ("setup", "engine"),
+    ("supernet_config", "config"),
+}
 PURE = ("spaces", "scheduling", "runs", "config", "errors", "registry", "seeds", "cli")
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from raynas.cli import compare, search, status, table
+from raynas.cli import compare, resume, search, status, supernet, table
 
 app = typer.Typer(
     name="raynas",
@@ -13,7 +13,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("search")(search.search)
-app.command("resume")(search.resume)
+app.command("supernet")(supernet.supernet)
+app.command("resume")(resume.resume)
 app.command("status")(status.status)
 app.command("compare")(compare.compare)
 app.add_typer(table.app, name="table")

@@ -1,4 +1,4 @@
-"""``raynas search`` and ``raynas resume``."""
+"""``raynas search``."""
 
 import json
 import sys
@@ -71,32 +71,7 @@ def search(
                 address=address,
                 listener=progress,
             )
-        _finish(result, as_json)
-
-
-def resume(
-    run: Annotated[Path, typer.Argument(help="The run folder of an interrupted search.")],
-    workers: Workers = None,
-    address: Address = None,
-    trust_code: Annotated[
-        bool, typer.Option(help="Import the code outside raynas that the run's config names.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Carry on an interrupted search, to the same budget; nothing trained is trained again."""
-    with exit_codes():
-        from raynas import api
-
-        progress = make_progress(as_json)
-        with progress:
-            result = api.resume(
-                run,
-                workers=workers,
-                address=address,
-                trust_code=trust_code,
-                listener=progress,
-            )
-        _finish(result, as_json)
+        finish(result, as_json)
 
 
 def make_progress(as_json: bool) -> "Progress":
@@ -111,7 +86,8 @@ def make_progress(as_json: bool) -> "Progress":
     return LiveTable(console) if console.is_terminal else Lines()
 
 
-def _finish(result: "SearchResult", as_json: bool) -> None:
+def finish(result: "SearchResult", as_json: bool) -> None:
+    """Say how a search ended, and leave with the exit code that goes with it."""
     print(json.dumps(result.summary(), indent=2) if as_json else "\n".join(words(result)))
     for notice in result.notices:
         print(f"raynas: {notice}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +13,7 @@ def status(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show where a search is: running, interrupted or done, what it has spent and found."""
+    """Show where a run is: running, interrupted or done, what it has spent and found."""
     with exit_codes():
         from raynas import api
 
@@ -21,17 +21,42 @@ def status(
         if as_json:
             print(json.dumps(facts, indent=2))
             return
-        print(f"{facts['state']}: {facts['spent']}, {duration(facts['elapsed_s'])} elapsed")
-        print(
-            f"reached each level   {' > '.join(map(str, facts['reached']))} "
-            f"(levels of {', '.join(map(str, facts['levels']))} epochs)"
-        )
-        print(f"rounds               {facts['rounds']}, {facts['num_failed']} failed")
-        if facts["architecture"] is not None:
-            print(f"best so far          {percent(facts['accuracy'])}  {facts['architecture']}")
-        if facts["fit"]:
-            tau = facts["fit"].get("kendall_tau")
-            if tau is not None:
-                print(f"predictor            Kendall tau {tau:.2f}")
+        lines = supernet_words(facts) if facts.get("kind") == "supernet" else search_words(facts)
+        print("\n".join(lines))
         if facts["state"] == "interrupted":
             print(f"carry on with        raynas resume {run}")
+
+
+def search_words(facts: dict[str, Any]) -> list[str]:
+    """Return the lines about a search."""
+    lines = [
+        f"{facts['state']}: {facts['spent']}, {duration(facts['elapsed_s'])} elapsed",
+        f"reached each level   {' > '.join(map(str, facts['reached']))} "
+        f"(levels of {', '.join(map(str, facts['levels']))} epochs)",
+        f"rounds               {facts['rounds']}, {facts['num_failed']} failed",
+    ]
+    if facts["architecture"] is not None:
+        lines.append(f"best so far          {percent(facts['accuracy'])}  {facts['architecture']}")
+    tau = (facts["fit"] or {}).get("kendall_tau")
+    if tau is not None:
+        lines.append(f"predictor            Kendall tau {tau:.2f}")
+    return lines
+
+
+def supernet_words(facts: dict[str, Any]) -> list[str]:
+    """Return the lines about a supernet run."""
+    of_epochs = f"epoch {facts['epoch']} of {facts['num_epochs']}"
+    lines = [
+        f"{facts['state']}: {facts['phase']}, {of_epochs}, {duration(facts['elapsed_s'])} elapsed",
+        f"what                 {facts['method']} on {facts['space']}, "
+        f"selection by {facts['selection']}",
+        f"decisions            {facts['decisions']}",
+    ]
+    metrics = facts["metrics"]
+    if metrics is not None:
+        lines.append(f"supernet             {percent(metrics['accuracy'])} on the validation part")
+    if facts["failure"] is not None:
+        lines.append(f"failed               {facts['failure']}")
+    if facts["architecture"] is not None:
+        lines.append(f"architecture         {facts['architecture']}")
+    return lines

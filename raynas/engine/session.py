@@ -42,17 +42,20 @@ class Resources:
 @contextmanager
 def connected(
     address: str | None, workers: int | None = None, resources: Resources | None = None
-) -> Iterator[None]:
+) -> Iterator[bool]:
     """Use the Ray this process is connected to, else `address` or `RAY_ADDRESS`, else a local one.
 
     A local Ray listens on 127.0.0.1 only, shows no dashboard, has as many CPUs as `workers` trials
     need (at least the machine's), and is shut down at the end.
 
+    Yields:
+        Whether it is a local one, which has all that it will ever have.
+
     Raises:
         ConfigError: no Ray answers at the address, or no trial fits this machine.
     """
     if ray.is_initialized():
-        yield
+        yield False
         return
     target = address or os.environ.get("RAY_ADDRESS") or None
     if target == "local":
@@ -76,7 +79,7 @@ def connected(
     try:
         if target is None:  # a cluster may grow what it lacks; this machine will not
             _check_capacity(resources or Resources())
-        yield
+        yield target is None
     finally:
         ray.shutdown()
 

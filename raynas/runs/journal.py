@@ -6,9 +6,10 @@ last one and is dropped; whatever was in it had not happened yet.
 
 import json
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from raynas.errors import RunFolderError
 from raynas.scheduling.events import Event, event_from_json, event_to_json
@@ -17,8 +18,11 @@ Entry = tuple[Event, float]
 """An event and the run's elapsed seconds when it happened."""
 
 
+_Line = TypeVar("_Line")
+
+
 def read_journal(path: Path) -> tuple[list[Entry], int]:
-    """Read a journal.
+    """Read a journal of pool events.
 
     Returns:
         The entries, and the size in bytes of the part that is whole (a torn tail lies behind it).
@@ -26,7 +30,23 @@ def read_journal(path: Path) -> tuple[list[Entry], int]:
     Raises:
         RunFolderError: a line that is not the last one cannot be read.
     """
-    entries: list[Entry] = []
+    return read_lines(path, _parse)
+
+
+def read_lines(path: Path, parse: Callable[[bytes], _Line]) -> tuple[list[_Line], int]:
+    """Read an append-only file line by line.
+
+    Args:
+        path: The file.
+        parse: Makes something of a line; raises `ValueError` or `RunFolderError` if it cannot.
+
+    Returns:
+        What became of the lines, and the size in bytes of the part that is whole.
+
+    Raises:
+        RunFolderError: a line that is not the last one cannot be read.
+    """
+    found: list[_Line] = []
     size = 0
     try:
         lines = path.read_bytes().splitlines(keepends=True)
@@ -36,13 +56,13 @@ def read_journal(path: Path) -> tuple[list[Entry], int]:
         if not line.endswith(b"\n"):
             break
         try:
-            entries.append(_parse(line))
+            found.append(parse(line))
         except (ValueError, RunFolderError) as error:
             if number == len(lines):
                 break
             raise RunFolderError(f"{path}, line {number}: {error}") from None
         size += len(line)
-    return entries, size
+    return found, size
 
 
 def _parse(line: bytes) -> Entry:
@@ -52,21 +72,20 @@ def _parse(line: bytes) -> Entry:
     return event_from_json({k: v for k, v in value.items() if k != "t"}), float(value["t"])
 
 
-class Journal:
-    """The writing end of a journal file.
+class RecordFile:
+    """The writing end of an append-only file of JSON objects.
 
     Args:
         path: The file; created if missing.
-        size: Bytes to keep of an existing file (what `read_journal` found whole).
+        size: Bytes to keep of an existing file (what was found whole).
     """
 
     def __init__(self, path: Path, size: int = 0) -> None:
         self._file = path.open("ab")
         self._file.truncate(size)
 
-    def append(self, event: Event, elapsed_s: float) -> None:
-        """Write one event and wait until it is on disk."""
-        record = {"t": round(elapsed_s, 4), **event_to_json(event)}
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Write one line and wait until it is on disk."""
         self._file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -75,7 +94,7 @@ class Journal:
         """Close the file."""
         self._file.close()
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -85,3 +104,11 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class Journal(RecordFile):
+    """The writing end of a journal of pool events."""
+
+    def append(self, event: Event, elapsed_s: float) -> None:
+        """Write one event and wait until it is on disk."""
+        self.write({"t": round(elapsed_s, 4), **event_to_json(event)})

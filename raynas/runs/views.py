@@ -8,7 +8,8 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -120,13 +121,18 @@ class Views:
         }
 
     def _write(self, name: str, rows: list[dict[str, Any]]) -> None:
-        if not rows:
-            return
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        table = pa.table({key: [row.get(key) for row in rows] for key in columns})
-        sink = io.BytesIO()
-        pq.write_table(table, sink)
-        replace_file(self._folder.path / name, sink.getvalue())
+        write_rows(self._folder.path / name, rows)
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as Parquet, whole; no file if there are none. Columns are the keys of all rows."""
+    if not rows:
+        return
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = pa.table({key: [row.get(key) for row in rows] for key in columns})
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    replace_file(path, sink.getvalue())
 
 
 def architecture_row(pool: Pool, candidate: Candidate) -> dict[str, Any]:

@@ -1,0 +1,23 @@
+"""The things raynas does, each as one function from a config (or objects) to a result.
+
+Objects are passed; names exist only in configs. The command line calls nothing else.
+"""
+
+from raynas.api.runs import kind_of, resume, status
+from raynas.api.searching import resume_search, search
+from raynas.api.supernets import resume_supernet, search_supernet
+from raynas.api.tables import build_table, compare, describe_table, import_table
+
+__all__ = [
+    "build_table",
+    "compare",
+    "describe_table",
+    "import_table",
+    "kind_of",
+    "resume",
+    "resume_search",
+    "resume_supernet",
+    "search",
+    "search_supernet",
+    "status",
+]

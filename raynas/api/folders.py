@@ -1,0 +1,45 @@
+"""What the functions share: names, new run folders, and whose code a run folder may import."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from raynas.config import Section
+from raynas.errors import ConfigError
+from raynas.registry import foreign_code
+from raynas.runs.folder import RunFolder
+
+Named = str | Mapping[str, Any]
+"""A name (ours, or ``module:Class``), or a mapping with a ``name`` and its options."""
+
+
+def new_folder(kind: str) -> Path:
+    """Return a folder below ``runs/`` that is not there yet."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    path = Path("runs") / f"{kind}-{stamp}"
+    number = 2
+    while path.exists():
+        path = Path("runs") / f"{kind}-{stamp}-{number}"
+        number += 1
+    return path
+
+
+def refuse_foreign_code(
+    config: Section, folder: RunFolder, tables: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Raise `ConfigError` if a run folder's config names code outside raynas.
+
+    Args:
+        config: The config.
+        folder: Where it was read.
+        tables: Of each choice in it, the names that are ours.
+    """
+    for kind, table in tables.items():
+        choice = getattr(config, kind)
+        code = foreign_code(kind, choice.name, choice.options, table)
+        if code is not None:
+            raise ConfigError(
+                f"{folder.config}: {kind} {code!r} is code outside raynas; "
+                "pass --trust-code to import it"
+            )

@@ -1,0 +1,84 @@
+"""What works on run folders of any kind."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from raynas.api.searching import resume_search, search_status
+from raynas.api.supernets import resume_supernet, supernet_status
+from raynas.errors import ConfigError, nearest
+from raynas.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from raynas.session import SearchResult
+    from raynas.supernet_session import SupernetResult
+
+Kind = Literal["search", "supernet"]
+
+_OPTIONS: dict[Kind, tuple[str, ...]] = {
+    "search": ("space", "policy", "proposer", "objective", "score", "scheduler"),
+    "supernet": ("space", "method", "selection"),
+}
+
+
+def kind_of(run: Path | str) -> Kind:
+    """Return what a run folder holds.
+
+    Raises:
+        RunFolderError: it holds no run.
+    """
+    return "supernet" if RunFolder(run).read_manifest().get("kind") == "supernet" else "search"
+
+
+def resume(
+    run: Path | str,
+    *,
+    engine: str | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    trust_code: bool = False,
+    listener: Any = None,
+    **own_parts: Any,
+) -> "SearchResult | SupernetResult":
+    """Carry on an interrupted run, of whatever kind the folder holds.
+
+    Args:
+        run: The run folder.
+        engine: What it ran on, if not on Ray.
+        workers: Networks, or training workers, side by side from now on (None: as in the config).
+        address: A running Ray cluster.
+        trust_code: Import the code outside raynas that the folder's config names. Without it a
+            run folder can name nothing but raynas' own.
+        listener: Called whenever something happened.
+        own_parts: The objects of your own that it was started with, if there were any: ``space``,
+            ``policy``, ``proposer``, ``objective``, ``score``, ``scheduler`` of a search;
+            ``space``, ``method``, ``selection`` of a supernet run.
+
+    Raises:
+        UsageError: the folder holds no run, a running one, or names code that is not trusted.
+    """
+    kind = kind_of(run)
+    for name in own_parts:
+        if name not in _OPTIONS[kind]:
+            raise ConfigError(
+                f"resume: a {kind} run takes no {name!r}{nearest(name, _OPTIONS[kind])} "
+                f"(allowed: {', '.join(_OPTIONS[kind])})"
+            )
+    shared: dict[str, Any] = {
+        "workers": workers,
+        "address": address,
+        "trust_code": trust_code,
+        "listener": listener,
+        **({} if engine is None else {"engine": engine}),
+    }
+    if kind == "supernet":
+        return resume_supernet(run, **shared, **own_parts)
+    return resume_search(run, **shared, **own_parts)
+
+
+def status(run: Path | str) -> dict[str, Any]:
+    """Return where a run is, as JSON values; reads the folder only.
+
+    Raises:
+        RunFolderError: the folder holds no run, or its journal cannot be read.
+    """
+    return supernet_status(run) if kind_of(run) == "supernet" else search_status(run)

@@ -1,0 +1,37 @@
+"""``raynas resume``: searches and supernet runs alike."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from raynas.cli import search, supernet
+from raynas.cli.common import exit_codes
+from raynas.cli.search import Address, Json
+from raynas.cli.supernet_progress import make_supernet_progress
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(help="The run folder of an interrupted run.")],
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Networks, or training workers, side by side (default: as before)."),
+    ] = None,
+    address: Address = None,
+    trust_code: Annotated[
+        bool, typer.Option(help="Import the code outside raynas that the run's config names.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Carry on an interrupted search or supernet run; nothing that was done is done again."""
+    with exit_codes():
+        from raynas import api
+
+        options: dict[str, Any] = {"workers": workers, "address": address, "trust_code": trust_code}
+        if api.kind_of(run) == "supernet":
+            with make_supernet_progress(as_json) as shown:
+                found = api.resume_supernet(run, **options, listener=shown)
+            supernet.finish(found, as_json)
+        with search.make_progress(as_json) as progress:
+            result = api.resume_search(run, **options, listener=progress)
+        search.finish(result, as_json)
