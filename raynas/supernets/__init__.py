@@ -4,4 +4,11 @@ from typing import Any
 
 METHODS: dict[str, Any] = {
     "darts": "raynas.supernets.darts:Darts",
+    "fixed": "raynas.supernets.fixed:FixedAlpha",
+    "sdarts_rs": "raynas.supernets.sdarts:SdartsRandom",
+    "sdarts_adv": "raynas.supernets.sdarts:SdartsAdversarial",
+    "sgas": "raynas.supernets.sgas:Sgas",
+    "drnas": "raynas.supernets.drnas:DrNas",
+    "robust": "raynas.supernets.robust:RobustDarts",
+    "gdas": "raynas.supernets.gdas:Gdas",
 }

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -240,6 +241,31 @@ class Step:
     def progress(self) -> float:
         """How much of the search is done, from 0 to 1."""
         return min(self.epoch / self.epochs, 1.0)
+
+
+class MakeBatches(Protocol):
+    """Makes fixed batches of the half of α: images and labels, not augmented."""
+
+    def __call__(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches of at most that many images, the same for all workers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Epoch:
+    """An epoch that was just trained, as a method sees it.
+
+    Attributes:
+        bilevel: The supernet, losses and gradients.
+        number: Its number, from 0.
+        tuning: Whether the search is over and selection fine-tunes.
+        batches: Makes batches of the half of α.
+    """
+
+    bilevel: Bilevel
+    number: int
+    tuning: bool
+    batches: MakeBatches
 
 
 def without_zeros(mixture: Mixture) -> Mixture:

@@ -3,7 +3,7 @@
 Liu et al., "DARTS: Differentiable Architecture Search", ICLR 2019.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -27,7 +27,7 @@ class DartsOptions(Section):
 class Darts(Method):
     """DARTS of first or second order, with the published settings of training."""
 
-    Options = DartsOptions
+    Options: ClassVar[type[Section]] = DartsOptions
     options: DartsOptions
 
     def alpha_gradient(self, step: Step) -> tuple[Outcome, Gradients]:

@@ -70,8 +70,13 @@ def split_halves(data: DataSplits, share: float) -> Halves:
     return Halves(_take(data.train, first), _take(data.train, second))
 
 
-def check_batches(halves: Halves, config: SupernetTrainingConfig, workers: Workers) -> None:
+def check_batches(halves: Halves, config: SupernetTrainingConfig, num_workers: int) -> None:
     """Refuse a batch that a half cannot fill, or that is too small for the workers.
+
+    Args:
+        halves: What is trained on.
+        config: The settings.
+        num_workers: How many share each batch.
 
     Raises:
         ConfigError: either, in one line.
@@ -84,10 +89,10 @@ def check_batches(halves: Halves, config: SupernetTrainingConfig, workers: Worke
                 f"training images that the {name} learn from has {len(part)}"
             )
         smallest = len(part) // math.ceil(len(part) / config.batch_size)
-        if smallest < 2 * workers.size:
+        if smallest < 2 * num_workers:
             raise ConfigError(
                 f"training.batch_size: batches of {smallest} images are too small for "
-                f"{workers.size} workers (each needs 2 images)"
+                f"{num_workers} workers (each needs 2 images)"
             )
 
 

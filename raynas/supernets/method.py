@@ -3,7 +3,7 @@
 The defaults make DARTS of first order; a method of your own overrides what it does differently.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +14,7 @@ from raynas.errors import ConfigError
 from raynas.registry import lookup
 from raynas.spaces.mixture import CellKind
 from raynas.supernets import METHODS
-from raynas.supernets.bilevel import Gradients, Outcome, Step
+from raynas.supernets.bilevel import Epoch, Gradients, Outcome, Step
 from raynas.supernets.config import SupernetTrainingConfig
 from raynas.supernets.decisions import Decisions, Question
 from raynas.supernets.mixture import Active, Mixture
@@ -111,18 +111,15 @@ class Method:
             device: Where they live.
         """
         self.kinds, self.decisions, self.config = decisions.kinds, decisions, config
-        self.alphas = [
-            self._drawn((kind.num_edges, kind.num_ops), generator, device) for kind in self.kinds
-        ]
+        shapes = [(kind.num_edges, kind.num_ops) for kind in self.kinds]
+        self.alphas = [nn.Parameter(self.initial(shape, generator).to(device)) for shape in shapes]
 
-    def _drawn(
-        self, shape: tuple[int, ...], generator: torch.Generator, device: torch.device
-    ) -> nn.Parameter:
-        values = torch.randn(shape, generator=generator) * self.config.alpha_init
-        return nn.Parameter(values.to(device))
+    def initial(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Return the values that parameters start from, on the CPU."""
+        return torch.randn(shape, generator=generator) * self.config.alpha_init
 
     @property
-    def parameters(self) -> list[nn.Parameter]:
+    def parameters(self) -> Sequence[nn.Parameter]:
         """All that the optimiser of α moves, `alphas` first."""
         return self.alphas
 
@@ -193,6 +190,17 @@ class Method:
         """Return the size of the batches now, of all workers together."""
         return self.config.batch_size
 
+    def weight_decay(self) -> float:
+        """Return the weight decay on w now."""
+        return self.config.weight_decay
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Get ready for an epoch of the search, counted from 0; may prune ops."""
+
+    def end_epoch(self, epoch: Epoch) -> dict[str, Any]:
+        """Look at an epoch that was just trained; return metrics of one's own, JSON values."""
+        return {}
+
     def questions(self, epoch: int) -> list[Question]:
         """Return what the method wants decided now.
 
@@ -203,6 +211,28 @@ class Method:
 
     def answered(self, question: Question, chosen: Sequence[int]) -> None:
         """Take note of an answer, which `decisions` holds already."""
+
+    # -- going back, and stopping --------------------------------------------------------------
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the method ended the search before its last epoch."""
+        return False
+
+    def remembers(self, epoch: int) -> Collection[int]:
+        """Return the numbers of epochs trained whose weights the method may go back to.
+
+        Args:
+            epoch: Epochs trained.
+        """
+        return ()
+
+    def rewinds_to(self) -> int | None:
+        """Return how many epochs shall be trained, fewer than are; None: go on as it is."""
+        return None
+
+    def rewound(self) -> None:
+        """Take note that weights and α are those of `rewinds_to` again."""
 
     # -- saving --------------------------------------------------------------------------------
 

@@ -20,22 +20,22 @@ from raynas.networks.seeding import seeded
 from raynas.seeds import derive_seed
 from raynas.spaces.mixture import MixableSpace
 from raynas.supernets import halves
-from raynas.supernets.bilevel import Bilevel, Step, Tally
+from raynas.supernets.bilevel import Epoch, Step, Tally
 from raynas.supernets.build import build_supernet
 from raynas.supernets.config import Schedule, SupernetTrainingConfig
 from raynas.supernets.decisions import Decisions, Question
+from raynas.supernets.identity import check_identity, identity
+from raynas.supernets.learner import Learner
 from raynas.supernets.method import Method
 from raynas.supernets.metrics import describe
 from raynas.supernets.mixture import Mixture
-from raynas.supernets.norm import set_synchronised
 from raynas.supernets.supernet import Supernet
 from raynas.supernets.workers import Alone, Workers
 from raynas.training.arrays import one_line
 from raynas.training.data import DataSplits
-from raynas.training.loop import blaming, snapshot
+from raynas.training.evaluation import Evaluation
+from raynas.training.loop import blaming
 from raynas.training.schedules import cosine
-
-_FORMAT = 1
 
 
 class SupernetTraining:
@@ -47,11 +47,10 @@ class SupernetTraining:
         method: How α is trained; an object serves one training.
         config: The settings, `Method.training_config` of a user's options.
         seed: Decides weights, α, order, augmentation and whatever else is drawn.
-        workers: Who shares the work.
+        workers: Who shares the work; None: nobody.
 
     Attributes:
-        supernet: The network, on its device.
-        decisions: What is decided of its edges.
+        decisions: What is decided of the supernet's edges.
         method: How α is trained.
         config: The settings.
         epoch: Epochs trained, search and tuning alike.
@@ -78,55 +77,33 @@ class SupernetTraining:
         self.history: list[dict[str, Any]] = []
         self._space = space
         self._seed = seed
-        self._workers = workers or Alone()
+        self._workers: Workers = workers or Alone()
         self._tuning: dict[str, Any] | None = None
+        self._past: dict[int, dict[str, Any]] = {}
         self._placement = config.placement()
-        cut = halves.split_halves(data, config.split)
-        halves.check_batches(cut, config, self._workers)
-        supernet = self._build(data)
-        method.check(space.kinds, config)
+        check_training(space, data, method, config, self._workers.size)
         self.decisions = Decisions(space.kinds)
-        with blaming(self._placement, "before training"):
-            self._place(supernet)
-            self._data = data.to(self._placement.device)
-            self._halves = halves.split_halves(self._data, config.split)
         generator = torch.Generator().manual_seed(derive_seed(seed, "alpha at the start"))
         method.begin(self.decisions, config, generator, self._placement.device)
-        self._alpha_optimizer = torch.optim.Adam(
-            method.parameters,
-            lr=config.alpha_lr,
-            betas=config.alpha_betas,
-            weight_decay=config.alpha_weight_decay,
-        )
+        with blaming(self._placement, "before training"):
+            self._data = data.to(self._placement.device)
+            self._halves = halves.split_halves(self._data, config.split)
+            self._partial = method.partial
+            self._learner = Learner(
+                self._build(), method, self.decisions, config, self._placement, self._workers
+            )
 
-    def _build(self, data: DataSplits) -> Supernet:
+    def _build(self) -> Supernet:
         cpu = torch.device("cpu")  # so that weights are the same on every device
         with seeded(derive_seed(self._seed, "weights"), cpu):
-            return build_supernet(self._space, data.task)
-
-    def _place(self, supernet: Supernet) -> None:
-        placed = self._placement.place(supernet)
-        assert isinstance(placed, Supernet)
-        set_synchronised(placed, self.config.sync_norm and self._workers.size > 1)
-        self._bilevel = Bilevel(placed, self._placement, self._workers)
-        self._optimizer = self._new_optimizer()
-
-    def _new_optimizer(self) -> torch.optim.SGD:
-        return torch.optim.SGD(
-            self.supernet.parameters(),
-            lr=self.config.lr,
-            momentum=self.config.momentum,
-            nesterov=self.config.nesterov,
-            weight_decay=self.config.weight_decay,
-            foreach=True,
-        )
+            return build_supernet(self._space, self._data.task)
 
     # -- what others see -----------------------------------------------------------------------
 
     @property
     def supernet(self) -> Supernet:
         """The network, on its device."""
-        return self._bilevel.supernet
+        return self._learner.bilevel.supernet
 
     @property
     def search_epochs(self) -> int:
@@ -136,7 +113,8 @@ class SupernetTraining:
     @property
     def searched(self) -> bool:
         """Whether the search is over: all its epochs done, or stopped by the method."""
-        return self._tuning is not None or self.epoch >= self.config.epochs
+        over = self.epoch >= self.config.epochs or self.method.stopped
+        return over or self._tuning is not None
 
     def theta(self) -> list[Tensor]:
         """Return `E x O` a kind: mixing weights free of noise and of what is decided."""
@@ -167,7 +145,8 @@ class SupernetTraining:
             epochs: How many will be trained.
         """
         self._tuning = {"lr": lr, "schedule": schedule, "epochs": epochs, "start": self.epoch}
-        self._optimizer = self._new_optimizer()
+        self._past = {}
+        self._learner.renew_optimizer()
 
     def num_selection_batches(self, batch_size: int) -> int:
         """Return how many batches `selection_batches` yields."""
@@ -192,103 +171,98 @@ class SupernetTraining:
         """Train one epoch and validate.
 
         Returns:
-            JSON values: ``epoch`` (how many are done), ``lr``, ``batch_size``; ``train_loss`` and
-            ``train_accuracy`` of the half of w, ``alpha_loss`` and ``alpha_accuracy`` of that of α
-            (None in epochs in which α was left alone), both on augmented images while learning;
-            ``loss``, ``accuracy``, ``correct`` and ``count`` on the validation part, with the clean
-            mixture and running statistics; what `raynas.supernets.metrics.describe` says;
-            ``time_s``; and whatever the method adds.
+            JSON values: ``epoch`` (how many are done), ``lr``, ``weight_decay``, ``batch_size``;
+            ``train_loss`` and ``train_accuracy`` of the half of w, ``alpha_loss`` and
+            ``alpha_accuracy`` of that of α (None in epochs in which α was left alone), both on
+            augmented images while learning; ``loss``, ``accuracy``, ``correct`` and ``count`` on
+            the validation part, with the clean mixture and running statistics; what
+            `raynas.supernets.metrics.describe` says; ``time_s``; and whatever the method adds.
+            ``rewound_to``, if the method went back to an earlier epoch afterwards.
 
         Raises:
             TrialError: a loss is not finite any more, or memory ran out.
         """
-        started = time.perf_counter()
+        started, epoch = time.perf_counter(), self.epoch + 1
         with (
-            blaming(self._placement, f"at epoch {self.epoch + 1}"),
+            blaming(self._placement, f"at epoch {epoch}"),
             seeded(self._seed_of("network", rank=True), self._placement.device),
         ):
-            metrics = self._run_epoch()
-        self.epoch += 1
-        metrics = {"epoch": self.epoch, **metrics, "time_s": time.perf_counter() - started}
+            metrics = {"epoch": epoch, **self._run_epoch()}
+        self.epoch = epoch
+        if self._tuning is None:
+            metrics |= self._look_back()
+        metrics["time_s"] = time.perf_counter() - started
         self.history.append(metrics)
         return dict(metrics)
 
-    def _seed_of(self, purpose: str, *, rank: bool = False) -> int:
-        key = f"{self.epoch}.{self._workers.rank}" if rank else self.epoch
-        return derive_seed(self._seed, purpose, key)
-
     def _run_epoch(self) -> dict[str, Any]:
-        lr = self._lr()
-        for group in self._optimizer.param_groups:
-            group["lr"] = lr
+        self._begin_epoch()
+        tuning, bilevel = self._tuning is not None, self._learner.bilevel
+        lr, weight_decay = self._lr(), self.method.weight_decay()
+        self._learner.set_rates(lr, weight_decay)
         self.supernet.drop_path_probability = self.config.drop_path_at(self.epoch)
         train, alpha = self._fit(lr)
+        self.supernet.drop_path_probability = 0.0  # whoever evaluates wants the whole network
         if not self.config.sync_norm:
-            self._workers.all_reduce_(
-                [b for b in self.supernet.buffers() if b.is_floating_point()], mean=True
-            )
-        learnt, searched = train.read(self._workers), alpha.read(self._workers)
-        assert learnt is not None
-        self._check_finite(learnt.loss, "training loss")
-        if searched is not None:
-            self._check_finite(searched.loss, "loss of alpha")
+            buffers = [b for b in self.supernet.buffers() if b.is_floating_point()]
+            self._workers.all_reduce_(buffers, mean=True)
         mixture = self.mixture()
-        valid = self._bilevel.evaluate(
+        valid = bilevel.evaluate(
             self._data, self._data.valid, mixture, batch_size=self.config.valid_batch_size
         )
-        self._check_finite(valid.loss, "validation loss")
+        self._check_finite(valid, "validation loss")
+        epoch = Epoch(bilevel, self.epoch, tuning, self.selection_batches)
         return {
             "lr": lr,
+            "weight_decay": weight_decay,
             "batch_size": self.method.batch_size(),
-            "train_loss": learnt.loss,
-            "train_accuracy": learnt.accuracy,
-            "alpha_loss": None if searched is None else searched.loss,
-            "alpha_accuracy": None if searched is None else searched.accuracy,
+            "train_loss": train.loss,
+            "train_accuracy": train.accuracy,
+            "alpha_loss": None if alpha is None else alpha.loss,
+            "alpha_accuracy": None if alpha is None else alpha.accuracy,
             "loss": valid.loss,
             "accuracy": valid.accuracy,
             "correct": valid.correct,
             "count": valid.count,
             **describe(self.decisions.kinds, mixture),
+            **self.method.end_epoch(epoch),
         }
 
-    def _lr(self) -> float:
+    def _begin_epoch(self) -> None:
         if self._tuning is None:
-            return self.config.lr_at(self.epoch)
-        lr = float(self._tuning["lr"])
-        if self._tuning["schedule"] == "constant":
-            return lr
-        return cosine(self.epoch - self._tuning["start"], self._tuning["epochs"], peak=lr)
+            self.method.begin_epoch(self.epoch)
 
-    def _fit(self, lr: float) -> tuple[Tally, Tally]:
-        device = self._placement.device
+    def _fit(self, lr: float) -> tuple[Evaluation, Evaluation | None]:
+        """Train on all batches; return how w's half and α's went meanwhile."""
+        device, learner = self._placement.device, self._learner
         generator = torch.Generator(device).manual_seed(self._seed_of("theta"))
-        learns = self._alpha_learns()
+        tuning = self._tuning is not None
+        learns = learner.alpha_matters and self.method.trains_alpha(self.epoch, tuning)
         train_tally, alpha_tally = Tally.on(device), Tally.on(device)
         self.supernet.train()
         for train, valid in self._batches():
             step = Step(
-                bilevel=self._bilevel,
+                bilevel=learner.bilevel,
                 train=train,
                 valid=valid,
                 epoch=self.epoch,
                 epochs=self.config.epochs,
-                tuning=self._tuning is not None,
+                tuning=tuning,
                 lr=lr,
-                optimizer=self._optimizer,
+                optimizer=learner.optimizer,
                 generator=generator,
             )
             if learns:
-                outcome, gradients = self.method.alpha_gradient(step)
-                self._move_alpha(gradients)
-                alpha_tally.add(outcome, valid)
-            mixture = self.method.weights_mixture(step).detach()
-            outcome = self._bilevel.run(train, mixture)
-            gradients = self._bilevel.gradient(outcome.loss, self._bilevel.weights)
-            self._bilevel.descend(
-                self._optimizer, self._bilevel.weights, gradients, self.config.grad_clip
-            )
-            train_tally.add(outcome, train)
-        return train_tally, alpha_tally
+                alpha_tally.add(learner.learn_alpha(step), valid)
+            train_tally.add(learner.learn_weights(step), train)
+        train_result, alpha_result = (
+            train_tally.read(self._workers),
+            alpha_tally.read(self._workers),
+        )
+        assert train_result is not None
+        self._check_finite(train_result, "training loss")
+        self._check_finite(alpha_result, "loss of alpha")
+        return train_result, alpha_result
 
     def _batches(self) -> Iterator[tuple[halves.Batch, halves.Batch]]:
         """Yield the batch of w and that of α of each step."""
@@ -307,52 +281,50 @@ class SupernetTraining:
         )
         return zip(first, second, strict=False)
 
-    def _alpha_learns(self) -> bool:
-        """Return whether α moves in this epoch; once nothing is open it has no effect."""
-        extra = len(self.method.parameters) > len(self.method.alphas)
-        kinds = range(len(self.decisions.kinds))
-        is_open = extra or any(self.decisions.undecided_edges(kind) for kind in kinds)
-        return is_open and self.method.trains_alpha(self.epoch, self._tuning is not None)
+    def _look_back(self) -> dict[str, int]:
+        """Keep what the method may go back to, and go back if it says so."""
+        wanted = self.method.remembers(self.epoch)
+        self._past = {epoch: state for epoch, state in self._past.items() if epoch in wanted}
+        if self.epoch in wanted:
+            self._past[self.epoch] = self._learner.state_dict()
+        target = self.method.rewinds_to()
+        if target is None:
+            return {}
+        self._learner.load_state_dict(self._past[target])
+        self.epoch = target
+        self.method.rewound()
+        return {"rewound_to": target}
 
-    def _move_alpha(self, gradients: Sequence[Tensor | None]) -> None:
-        """Take a step of Adam; what is decided or pruned keeps its α."""
-        before = [alpha.detach().clone() for alpha in self.method.alphas]
-        self._bilevel.descend(
-            self._alpha_optimizer, self.method.parameters, gradients, self.config.alpha_grad_clip
-        )
-        for kind, (alpha, old) in enumerate(zip(self.method.alphas, before, strict=True)):
-            free = self.decisions.allowed(kind)
-            undecided = self.decisions.undecided_edges(kind)
-            free[[edge for edge in range(len(free)) if edge not in undecided]] = False
-            if not free.all():
-                mask = torch.from_numpy(free).to(alpha.device)
-                alpha.data.copy_(torch.where(mask, alpha.data, old))
+    def _lr(self) -> float:
+        if self._tuning is None:
+            return self.config.lr_at(self.epoch)
+        lr = float(self._tuning["lr"])
+        if self._tuning["schedule"] == "constant":
+            return lr
+        return cosine(self.epoch - self._tuning["start"], self._tuning["epochs"], peak=lr)
 
-    def _check_finite(self, loss: float, what: str) -> None:
-        if not math.isfinite(loss):
-            raise TrialError(f"diverged at epoch {self.epoch + 1}: {what} is {loss}")
+    def _seed_of(self, purpose: str, *, rank: bool = False) -> int:
+        key = f"{self.epoch}.{self._workers.rank}" if rank else self.epoch
+        return derive_seed(self._seed, purpose, key)
+
+    def _check_finite(self, result: Evaluation | None, what: str) -> None:
+        if result is not None and not math.isfinite(result.loss):
+            raise TrialError(f"diverged at epoch {self.epoch + 1}: {what} is {result.loss}")
 
     # -- saving --------------------------------------------------------------------------------
 
     def save(self) -> dict[str, Any]:
         """Return a snapshot on the CPU, plain values and tensors, for a bit-equal resume."""
-        state: dict[str, Any] = snapshot(
-            {
-                "format": _FORMAT,
-                **self._identity(),
-                "epoch": self.epoch,
-                "history": self.history,
-                "supernet": self.supernet.state_dict(),
-                "optimizer": self._optimizer.state_dict(),
-                "scaler": self._bilevel.scaler.state_dict(),
-                "alphas": [parameter.data for parameter in self.method.parameters],
-                "alpha_optimizer": self._alpha_optimizer.state_dict(),
-                "decisions": self.decisions.state_dict(),
-                "method_state": self.method.state_dict(),
-                "tuning": self._tuning,
-            }
-        )
-        return state
+        return {
+            **identity(self._space, self.method, self.config, self._seed),
+            "epoch": self.epoch,
+            "history": [dict(metrics) for metrics in self.history],
+            "learner": self._learner.state_dict(),
+            "past": dict(self._past),
+            "decisions": self.decisions.state_dict(),
+            "method_state": self.method.state_dict(),
+            "tuning": self._tuning and dict(self._tuning),
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Restore what `save` returned, with any number of workers.
@@ -362,7 +334,7 @@ class SupernetTraining:
                 training is then of no more use.
         """
         try:
-            self._check(state)
+            check_identity(state, identity(self._space, self.method, self.config, self._seed))
             self._restore(state)
         except CheckpointError:
             raise
@@ -374,43 +346,35 @@ class SupernetTraining:
     def _restore(self, state: dict[str, Any]) -> None:
         self.decisions.load_state_dict(state["decisions"])
         self.method.load_state_dict(state["method_state"])
-        self.supernet.load_state_dict(state["supernet"])
-        self._tuning = state["tuning"]
-        self._optimizer.load_state_dict(state["optimizer"])
-        if self._placement.needs_scaler and state["scaler"]:
-            self._bilevel.scaler.load_state_dict(state["scaler"])
-        for parameter, values in zip(self.method.parameters, state["alphas"], strict=True):
-            parameter.data.copy_(values)
-        self._alpha_optimizer.load_state_dict(state["alpha_optimizer"])
+        if self.method.partial != self._partial:
+            self._partial = self.method.partial
+            self._learner.use(self._build())
+        self._learner.load_state_dict(state["learner"])
+        self._past = dict(state["past"])
+        self._tuning = state["tuning"] and dict(state["tuning"])
         self.history = [dict(metrics) for metrics in state["history"]]
         self.epoch = int(state["epoch"])
 
-    def _identity(self) -> dict[str, Any]:
-        """Return what a checkpoint must agree with us on."""
-        kinds = [[kind.name, kind.edges, kind.ops, kind.keep] for kind in self.decisions.kinds]
-        return {
-            "space": [self._space.name, *kinds],
-            "method": self.method.name,
-            "method_options": self.method.options.model_dump(mode="json"),
-            "recipe": self.config.recipe(),
-            "seed": self._seed,
-        }
 
-    def _check(self, state: dict[str, Any]) -> None:
-        if state.get("format") != _FORMAT:
-            raise CheckpointError(
-                f"a checkpoint of format {state.get('format')!r}, not {_FORMAT} as written here"
-            )
-        mine = self._identity()
-        if state["space"] != mine["space"]:
-            old = state["space"][0]
-            other = f"space {old}" if old != self._space.name else "other ops or cells"
-            raise CheckpointError(f"of {other}, not of space {self._space.name} as it is here")
-        for key in ("method", "seed"):
-            if state[key] != mine[key]:
-                raise CheckpointError(f"trained with {key} {state[key]!r}, not {mine[key]!r}")
-        for key, prefix in (("method_options", "method."), ("recipe", "training.")):
-            for name, value in mine[key].items():
-                old = state[key].get(name)
-                if old != value:
-                    raise CheckpointError(f"trained with {prefix}{name} {old!r}, not {value!r}")
+def check_training(
+    space: MixableSpace,
+    data: DataSplits,
+    method: Method,
+    config: SupernetTrainingConfig,
+    num_workers: int,
+) -> None:
+    """Refuse what cannot be trained, before anything is made.
+
+    Args:
+        space: What is searched.
+        data: The data set.
+        method: How α is trained.
+        config: The settings.
+        num_workers: How many will share the work.
+
+    Raises:
+        SpaceError: an edge has fewer than two ops.
+        ConfigError: the settings do not fit the data, the space or the method; in one line.
+    """
+    halves.check_batches(halves.split_halves(data, config.split), config, num_workers)
+    method.check(space.kinds, config)
