@@ -31,6 +31,11 @@ def load(best: Path | str, *, trust_code: bool = False) -> "nn.Module":
     path = path / "best.json" if path.is_dir() else path
     try:
         facts = json.loads(path.read_text())
+        if facts.get("kind") == "supernet":
+            raise ValueError(
+                "a supernet run selects an architecture and trains no network of it (build one "
+                "with space.build(space.parse(architecture), task))"
+            )
         choice = Choice.model_validate(facts["space"])
         task = TaskShape(**facts["task"])
         text, checkpoint = facts["architecture"], Path(facts["checkpoint"])

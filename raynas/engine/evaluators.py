@@ -171,7 +171,7 @@ class Evaluator:
 class EvaluatorHost:
     """Owns the evaluators; an actor, so that they outlive training workers.
 
-    They are started at the first request, when training workers have got their GPUs.
+    They are started when the first training worker asks, so that workers get their GPUs first.
 
     Args:
         job: A pickled `Job`.
@@ -215,8 +215,8 @@ class EvaluatorPool:
     """
 
     def __init__(self, host: Any, training: Any) -> None:
-        self._host = host
         self._training = training
+        self._coming = host.evaluators.remote()  # they load the images while we train
         self._evaluators: list[Any] = []
         self._names: set[str] = set()
         self._frame: tuple[str, Any] | None = None
@@ -240,7 +240,7 @@ class EvaluatorPool:
             WorkerError: an evaluator raised something, or all have died too often.
         """
         if not self._evaluators:
-            self._evaluators = ray.get(self._host.evaluators.remote())
+            self._evaluators = ray.get(self._coming)
         if self._flat is None:
             self._publish()
         if request.batches is None:

@@ -27,7 +27,7 @@ from raynas.engine.evaluators import EvaluatorPool, Images, start_host
 from raynas.errors import WorkerError
 from raynas.runs.supernet_books import Keep
 from raynas.runs.supernet_journal import Record
-from raynas.runs.supernet_loop import Ending, Place, run_program
+from raynas.runs.supernet_loop import Ending, Nobody, Place, run_program
 from raynas.selection.program import SupernetProgram
 from raynas.supernets.workers import Alone, Distributed, Workers
 
@@ -162,7 +162,8 @@ def _work(config: dict[str, Any]) -> Ending:
     workers: Workers = Distributed(device) if several else Alone()
     job: Job = cloudpickle.loads(config["job"])
     program = job.program(workers)
-    pool = EvaluatorPool(config["host"], program.training)
+    scores = config["host"] is not None and context.get_world_rank() == 0
+    scoring = EvaluatorPool(config["host"], program.training) if scores else Nobody()
     facts = {
         "evaluators": options.evaluators,
         "node": ray.util.get_node_ip_address(),
@@ -170,7 +171,7 @@ def _work(config: dict[str, Any]) -> Ending:
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
     place = Place(options.folder.resolve(), options.keep, config["session"], facts)
-    return run_program(program, workers, pool, place, _report)
+    return run_program(program, workers, scoring, place, _report)
 
 
 def _report(record: Record, checkpoint: Path | None) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from raynas.errors import TrialError
+from raynas.errors import TrialError, WorkerError
 from raynas.runs.supernet_books import (
     CHECKPOINT,
     Keep,
@@ -43,6 +43,21 @@ class Scoring(Protocol):
     def took_part(self) -> list[str]:
         """Return who has scored anything in this step."""
         ...
+
+
+class Nobody:
+    """Scores nothing: for workers that are never asked."""
+
+    def __call__(self, request: Request) -> BatchScores:
+        """Raise `WorkerError`."""
+        raise WorkerError("candidates are to be scored, but there is nobody to score them")
+
+    def begin(self) -> None:
+        """Do nothing."""
+
+    def took_part(self) -> list[str]:
+        """Return nobody."""
+        return []
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ class SupernetViews:
 
 
 def history_row(step: Record) -> Record:
-    """Return an epoch's row of `history.parquet`; a figure of each kind of cell is a column each."""
+    """Return an epoch's row of `history.parquet`; figures of kinds of cells are columns each."""
     row = {"step": step["step"], "phase": step["phase"], "epoch": step["epoch"]}
     for name, value in step["metrics"].items():
         if isinstance(value, dict):
