@@ -43,8 +43,8 @@ def race(
         round: Written into the scores.
 
     Returns:
-        Scores of all options, each over the batches it stayed for. Those that stayed to the end
-        have the largest count.
+        Scores of all options, each over the batches it stayed for. Who is sought is the best of
+        those with the largest count.
     """
     order = derive_rng(seed, "batches").permutation(num_batches)
     alive, seen = list(request.options), 0
@@ -79,10 +79,10 @@ def survivors(values: _Values, num_batches: int, z: float) -> list[int]:
 
 
 def _values(parts: Sequence[BatchScores], criterion: Criterion) -> _Values:
-    """Return what is compared of one candidate: a mean over the images of each batch."""
+    """Return what is compared of one candidate, a batch each; the mean is that of all images."""
     joined = _joined(parts)
-    found: _Values = (joined.loss if criterion == "loss" else joined.correct)[0] / joined.count
-    return found
+    found: _Values = (joined.loss if criterion == "loss" else joined.correct)[0]
+    return found / joined.count.mean()
 
 
 def _row(scores: BatchScores, row: int) -> BatchScores:

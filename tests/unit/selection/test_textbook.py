@@ -24,7 +24,9 @@ from .fakes import KeepTwo, TinyTraining, without_times
 SPACES = {
     "s2": S2Space(channels=2, layers=3),
     "keep_two": KeepTwo(),
-    "nasbench201": NasBench201(channels=4, cells_per_stage=1),
+    "nasbench201": NasBench201(
+        channels=4, cells_per_stage=1, ops=["none", "skip_connect", "nor_conv_1x1"]
+    ),
 }
 
 
@@ -208,10 +210,9 @@ def test_a_run_with_a_network_resumes_bit_by_bit():
         assert all(map(torch.equal, later_training.alphas, training.alphas))
 
 
-@pytest.mark.parametrize("name", ["keep_two", "nasbench201"])
-def test_the_result_does_not_depend_on_how_scoring_is_split(name):
+def test_the_result_does_not_depend_on_how_scoring_is_split():
     """One by one, in shards of batches, or all at once: the same record to the last bit."""
-    space = SPACES[name]
+    space = SPACES["keep_two"]
     config = SelectionConfig(tune_epochs=0, batch_size=8)
 
     def joined(parts):
