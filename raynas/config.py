@@ -6,7 +6,7 @@ allowed name.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -156,9 +156,13 @@ def load_search_config(
     )
 
 
+Preset = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""A named layer of a config, or a function to it from what the layers above say."""
+
+
 def load_config(
     model: type[_Model],
-    presets: Mapping[str, Mapping[str, Any]],
+    presets: Mapping[str, Preset],
     source: Path | Mapping[str, Any] | None = None,
     *,
     preset: str | None = None,
@@ -180,21 +184,19 @@ def load_config(
     Raises:
         ConfigError: unreadable YAML, an unknown key or preset, a value out of range.
     """
-    merged: dict[str, Any] = {}
-    if preset is not None:
-        if preset not in presets:
-            raise ConfigError(
-                f"preset: unknown {preset!r}{nearest(preset, presets)} "
-                f"(allowed: {', '.join(sorted(presets))})"
-            )
-        merged = _merge(merged, presets[preset])
+    if preset is not None and preset not in presets:
+        raise ConfigError(
+            f"preset: unknown {preset!r}{nearest(preset, presets)} "
+            f"(allowed: {', '.join(sorted(presets))})"
+        )
     if isinstance(source, Path):
         source = read_yaml(source)
-    merged = _merge(merged, source or {})
-    merged = _merge(merged, overrides or {})
-    for assignment in assignments:
-        merged = _merge(merged, _assignment(assignment))
-    return validate(model, _merge(model().model_dump(mode="json"), merged))
+    layers = [source or {}, overrides or {}, *map(_assignment, assignments)]
+    lowest: Mapping[str, Any] = {}
+    if preset is not None:
+        chosen = presets[preset]
+        lowest = chosen(_merged(layers)) if callable(chosen) else chosen
+    return validate(model, _merged([model().model_dump(mode="json"), _merged([lowest, *layers])]))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -262,6 +264,13 @@ def construct(
         return target(*given, **named, **options)
     except TypeError as error:
         raise ConfigError(f"{kind}: {' '.join(str(error).split())}") from error
+
+
+def _merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merge(merged, layer)
+    return merged
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

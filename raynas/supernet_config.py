@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from raynas.config import Choice, Section, load_config
+from raynas.config import Choice, Preset, Section, load_config
 
 
 class WorkersConfig(Section):
@@ -75,7 +75,27 @@ class SupernetConfig(Section):
     seed: int = Field(0, ge=0)
 
 
-SUPERNET_PRESETS: dict[str, dict[str, Any]] = {}
+def _small(above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings for minutes on a laptop, of whatever space is asked for."""
+    named = above.get("space", "s2")
+    name = named if isinstance(named, str) else named.get("name", "s2")
+    sizes = {
+        "nasbench201": {"channels": 8, "cells_per_stage": 1},
+        **{key: {"channels": 4, "layers": 5} for key in ("darts", "s1", "s2", "s3", "s4")},
+    }
+    return {
+        "space": {"name": name, **sizes.get(name, {})},
+        # So few steps would hardly move alpha at its published rate.
+        "training": {"epochs": 20, "batch_size": 32, "alpha_lr": 0.003},
+        "selection": {"name": "perturbation", "tune_epochs": 1},
+    }
+
+
+SUPERNET_PRESETS: dict[str, Preset] = {
+    "small": _small,
+    "cifar10": {"data": {"name": "torchvision:CIFAR10", "download": True}},
+}
+"""Named sets of defaults. The published settings of methods are the methods' own."""
 
 
 def load_supernet_config(

@@ -17,6 +17,7 @@ from raynas.networks.cost import num_params
 from raynas.registry import lookup
 from raynas.runs.supernet_books import CHECKPOINT, last_of_search, saved_steps, step_name
 from raynas.runs.supernet_journal import read_supernet_journal
+from raynas.selection import SELECTIONS
 from raynas.selection.answer import Selection
 from raynas.selection.config import SelectionConfig, selection_config
 from raynas.selection.program import SupernetProgram
@@ -178,6 +179,8 @@ def set_up_supernet(
     space = _space(config) if parts.space is None else parts.space
     if not isinstance(space, MixableSpace):
         raise SpaceError(f"space {space.name!r} has no supernet: it says not what one would mix")
+    if parts.selection is None:
+        lookup("selection", config.selection.name, SELECTIONS)
     method = parts.method or make_method(config.method.name, config.method.options)
     job = SupernetJob(
         space=space,

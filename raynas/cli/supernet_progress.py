@@ -155,7 +155,7 @@ def table(log: SupernetLog) -> Table:
     """Return the live table: the epochs' figures, then the latest decisions."""
     last = log.last
     if last is None:
-        return Table(title="starting workers")
+        return Table("starting workers", box=None)
     shown = Table(
         title=f"{_PHASES[last['phase']]}: epoch {last['epoch']} of {last['num_epochs']}, "
         f"{len(log.decisions)} decisions"
