@@ -20,7 +20,7 @@ from raynas.supernets.fused import Weights
 from raynas.supernets.mixed_cell import MixedCell
 from raynas.supernets.norm import Norm
 from raynas.supernets.operations import BUILT_IN, UserOperation
-from raynas.supernets.supernet import Carried, Stage, Supernet, channels_last
+from raynas.supernets.supernet import Carried, CellStage, Stage, Supernet, channels_last
 
 
 class CellSupernet(Supernet):
@@ -34,6 +34,7 @@ class CellSupernet(Supernet):
         channels: Channels of the first stage; each later stage doubles them.
         stages: Stages of cells.
         cells_per_stage: Cells in each stage.
+        partial: Ops read 1 / `partial` of the channels.
         task: Images and classes.
 
     Raises:
@@ -49,6 +50,7 @@ class CellSupernet(Supernet):
         channels: int,
         stages: int,
         cells_per_stage: int,
+        partial: int,
         task: TaskShape,
     ) -> None:
         first, size = channels, task.image_size
@@ -57,8 +59,11 @@ class CellSupernet(Supernet):
             if stage > 0:
                 parts.append(Reduction(channels))
                 channels, size = 2 * channels, (size + 1) // 2
-            make = OpMaker(ops, channels, size, BUILT_IN)
-            parts += [Cell(kind, make, channels, concat=concat) for _ in range(cells_per_stage)]
+            make = OpMaker(ops, channels // partial, size, BUILT_IN)
+            parts += [
+                Cell(kind, make, channels, concat=concat, partial=partial)
+                for _ in range(cells_per_stage)
+            ]
         super().__init__([kind], parts)
         self.stem = conv_norm(task.in_channels, first, 3, norm=Norm)
         self.norm = Norm(channels)
@@ -88,7 +93,7 @@ class Reduction(Stage):
         return (self.block(carried[0]),)
 
 
-class Cell(Stage):
+class Cell(CellStage):
     """A cell whose first node is its input.
 
     Args:
@@ -96,9 +101,8 @@ class Cell(Stage):
         make: From the name of an op to a new module.
         channels: Channels of every node.
         concat: See `CellSupernet`.
+        partial: See `CellSupernet`.
     """
-
-    number = 0
 
     def __init__(
         self,
@@ -107,22 +111,28 @@ class Cell(Stage):
         channels: int,
         *,
         concat: bool,
+        partial: int,
     ) -> None:
-        super().__init__()
-
         def operation(op: str, edge: int) -> Operation:
             module = make(op)
             return module if isinstance(module, Operation) else UserOperation(module)
 
-        self.mixed = MixedCell(kind, operation)
+        super().__init__(0, MixedCell(kind, operation, partial=partial))
         self.project: nn.Module | None = None
         if concat:
             joined = conv_norm(len(kind.nodes) * channels, channels, 1, norm=Norm)
             self.project = nn.Sequential(nn.ReLU(), *joined)
 
-    def forward(self, carried: Carried, weights: Sequence[Weights], drop: float) -> Carried:
+    def inputs(self, carried: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Return what is carried."""
+        return list(carried)
+
+    def outputs(self, carried: Carried, nodes: Sequence[Tensor]) -> Carried:
         """Return the output, of the shape of the input."""
-        nodes = self.mixed(carried, weights[0], drop)
         if self.project is None:
             return (nodes[-1],)
-        return (self.project(torch.cat(nodes, dim=1)),)
+        return (self.project(torch.cat(list(nodes), dim=1)),)
+
+    def passed_on(self, carried: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+        """Return nothing."""
+        return (None,)

@@ -20,10 +20,9 @@ from raynas.networks.darts_operations import (
 )
 from raynas.spaces.darts_ops import NODES, NUM_INPUTS
 from raynas.spaces.mixture import CellKind
-from raynas.supernets.fused import Weights
 from raynas.supernets.mixed_cell import MixedCell
 from raynas.supernets.norm import Norm
-from raynas.supernets.supernet import Carried, Stage, Supernet, channels_last
+from raynas.supernets.supernet import Carried, CellStage, Stage, Supernet, channels_last
 
 
 class DartsSupernet(Supernet):
@@ -34,6 +33,7 @@ class DartsSupernet(Supernet):
         channels: Channels of a node in the first cells, C.
         layers: Number of cells.
         stem: ``cifar`` or ``imagenet``.
+        partial: Ops read 1 / `partial` of the channels.
         in_channels: Channels of the images.
         num_classes: Number of logits.
     """
@@ -45,6 +45,7 @@ class DartsSupernet(Supernet):
         channels: int,
         layers: int,
         stem: str,
+        partial: int,
         in_channels: int,
         num_classes: int,
     ) -> None:
@@ -62,6 +63,7 @@ class DartsSupernet(Supernet):
                 number,
                 (before, previous),
                 channels,
+                partial=partial,
                 reduction=reduction,
                 halved=halved,
             )
@@ -82,7 +84,7 @@ class DartsSupernet(Supernet):
         return logits
 
 
-class DartsCell(Stage):
+class DartsCell(CellStage):
     """A cell with its inputs fitted to its channels; the output is all of its nodes.
 
     Args:
@@ -90,11 +92,10 @@ class DartsCell(Stage):
         number: Number of the kind.
         in_channels: Channels of its two inputs.
         channels: C.
+        partial: Ops read C / `partial` channels.
         reduction: Whether ops that read an input halve the image.
         halved: Whether the second input is half the size of the first.
     """
-
-    number: int
 
     def __init__(
         self,
@@ -103,29 +104,36 @@ class DartsCell(Stage):
         in_channels: tuple[int, int],
         channels: int,
         *,
+        partial: int,
         reduction: bool,
         halved: bool,
     ) -> None:
-        super().__init__()
-        self.number = number
+        stride = 2 if reduction else 1
+
+        def make(op: str, edge: int) -> Operation:
+            step = stride if kind.edges[edge][0] < NUM_INPUTS else 1
+            part = channels // partial
+            return make_operation(op, part, step, affine=False, pool_norm=True, norm=Norm)
+
+        super().__init__(number, MixedCell(kind, make, stride=stride, partial=partial))
         fit = FactorizedReduce if halved else PointwiseConv
-        self.inputs = nn.ModuleList(
+        self.fits = nn.ModuleList(
             [
                 fit(in_channels[0], channels, affine=False, norm=Norm),
                 PointwiseConv(in_channels[1], channels, affine=False, norm=Norm),
             ]
         )
-        stride = 2 if reduction else 1
 
-        def make(op: str, edge: int) -> Operation:
-            step = stride if kind.edges[edge][0] < NUM_INPUTS else 1
-            return make_operation(op, channels, step, affine=False, pool_norm=True, norm=Norm)
+    def inputs(self, carried: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Return the two inputs, fitted."""
+        pairs = zip(self.fits, carried[:NUM_INPUTS], strict=True)
+        return [None if images is None else fit(images) for fit, images in pairs]
 
-        self.mixed = MixedCell(kind, make, stride=stride)
-
-    def forward(self, carried: Carried, weights: Sequence[Weights], drop: float) -> Carried:
+    def outputs(self, carried: Carried, nodes: Sequence[Tensor]) -> Carried:
         """Return the ReLU of the second input and of the output, and the output."""
-        before, previous = carried[:2]
-        inputs = [fit(images) for fit, images in zip(self.inputs, (before, previous), strict=True)]
-        output = torch.cat(self.mixed(inputs, weights[self.number], drop), dim=1)
-        return previous, F.relu(output), output
+        output = torch.cat(list(nodes), dim=1)
+        return carried[1], F.relu(output), output
+
+    def passed_on(self, carried: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+        """Return the second input in the first place."""
+        return carried[1], None, None

@@ -14,7 +14,7 @@ an edge, and each convolution is scaled after its norm. The same numbers come fr
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,9 @@ from raynas.networks.darts_operations import (
 )
 from raynas.supernets.mixture import Active, Mixture
 from raynas.supernets.norm import Norm
+
+Place = tuple[int, int]
+"""Number of an edge, and of an op on it."""
 
 
 class Weights:
@@ -82,15 +85,36 @@ class State:
 
     Args:
         value: `B x C x H x W`.
+        stride: What the edges out of it divide the size of the image by.
+        partial: Ops read the first C / `partial` channels; the others pass by.
     """
 
-    def __init__(self, value: Tensor) -> None:
-        self.value = value
+    def __init__(self, value: Tensor, *, stride: int = 1, partial: int = 1) -> None:
+        self.full = value
+        self._stride = stride
+        self._part = value.shape[1] // partial
         self._pooled: dict[Pool, Tensor] = {}
 
     @cached_property
+    def value(self) -> Tensor:
+        """The channels that ops read."""
+        if self._part == self.full.shape[1]:
+            return self.full
+        return self.full[:, : self._part].contiguous(memory_format=torch.channels_last)
+
+    @cached_property
+    def passed(self) -> Tensor | None:
+        """The channels that pass by, as they arrive at the nodes; None if there are none."""
+        if self._part == self.full.shape[1]:
+            return None
+        rest = self.full[:, self._part :]
+        if self._stride == 1:
+            return rest
+        return F.max_pool2d(rest, 2, self._stride, ceil_mode=True)
+
+    @cached_property
     def rectified(self) -> Tensor:
-        """Its ReLU."""
+        """The ReLU of what ops read."""
         return F.relu(self.value)
 
     @cached_property
@@ -110,11 +134,24 @@ class State:
         return self._pooled[pool]
 
 
+class Sums(NamedTuple):
+    """Terms of a node added up.
+
+    Attributes:
+        mixed: Of the channels that went through ops; None: no term.
+        passed: Of the channels that pass by; None: no term.
+    """
+
+    mixed: Tensor | None
+    passed: Tensor | None
+
+
 class NodeSum:
     """The terms of a node, added up when all are there.
 
     Args:
-        drop: Probability with which a term (identities excepted) is dropped, image by image.
+        drop: Probability with which the output of an op (identities excepted) is dropped, image by
+            image.
     """
 
     def __init__(self, drop: float = 0.0) -> None:
@@ -122,14 +159,17 @@ class NodeSum:
         self._terms: list[Tensor] = []
         self._phased: list[Tensor] = []
         self._weighted: list[tuple[Tensor, Tensor]] = []
+        self._passed: list[Tensor] = []
+        self._passed_weighted: list[tuple[Tensor, Tensor]] = []
 
-    def add(self, term: Tensor) -> None:
-        """Add a term as it is."""
-        self._terms.append(term)
+    def add(self, sums: Sums) -> None:
+        """Add terms that are added up already."""
+        if sums.mixed is not None:
+            self._terms.append(sums.mixed)
+        if sums.passed is not None:
+            self._passed.append(sums.passed)
 
-    def add_op(
-        self, operation: Operation, state: State, weights: Weights, place: tuple[int, int]
-    ) -> None:
+    def add_op(self, operation: Operation, state: State, weights: Weights, place: Place) -> None:
         """Add what an op makes of a state, times its weight.
 
         Args:
@@ -141,30 +181,65 @@ class NodeSum:
         if isinstance(operation, Zero):
             return
         if isinstance(operation, NormedOperation):
-            norm = operation.last_norm
-            assert isinstance(norm, Norm)
-            features, phased = _features(operation, state)
-            scale = weights.channels(*place, features.shape[1])
-            output = norm(features, scale)
-            (self._phased if phased else self._terms).append(drop_path(output, self._drop))
+            self._add_normed(operation, state, weights, place)
             return
-        if isinstance(operation, Identity):
-            output = state.value
-        elif isinstance(operation, Pool):
-            output = drop_path(state.pooled(operation), self._drop)
+        if isinstance(operation, Pool):
+            output = state.pooled(operation)
         else:
             output = operation(state.rectified if operation.on_rectified else state.value)
+        if not isinstance(operation, Identity):
             output = drop_path(output, self._drop)
         self._weighted.append((output, weights.scalar(*place)))
 
-    def total(self) -> Tensor | None:
-        """Return the sum, a new tensor or the one term there is; None if there are no terms."""
-        terms = self._terms
-        if self._phased:
-            terms = [*terms, unphased(weighted_sum(self._phased, []))]
-        if not terms and not self._weighted:
-            return None
-        return weighted_sum(terms, self._weighted)
+    def _add_normed(
+        self, operation: NormedOperation, state: State, weights: Weights, place: Place
+    ) -> None:
+        norm = operation.last_norm
+        assert isinstance(norm, Norm)
+        features, phased = _features(operation, state)
+        output = norm(features, weights.channels(*place, features.shape[1]))
+        (self._phased if phased else self._terms).append(drop_path(output, self._drop))
+
+    def add_passed(self, state: State, weights: Weights, edge: int) -> None:
+        """Add the channels of a state that pass by the ops of an edge."""
+        weight = weights.edge(edge)
+        if state.passed is None:
+            return
+        if weight is None:
+            self._passed.append(state.passed)
+        else:
+            self._passed_weighted.append((state.passed, weight))
+
+    def sums(self) -> Sums:
+        """Return the sums."""
+        phased = weighted_sum(self._phased, [])
+        terms = self._terms if phased is None else [*self._terms, unphased(phased)]
+        return Sums(
+            weighted_sum(terms, self._weighted), weighted_sum(self._passed, self._passed_weighted)
+        )
+
+
+def joined(sums: Sums, part: int) -> Tensor | None:
+    """Return the value of a node, `B x C x H x W`, the channels of both sums shuffled together.
+
+    The result takes turns between the C / K channels that went through ops and the K - 1 groups of
+    as many that passed by (Zhang et al., "ShuffleNet", CVPR 2018; Xu et al., "PC-DARTS", ICLR
+    2020).
+
+    Args:
+        sums: The terms of the node.
+        part: Channels that go through ops, C / K.
+    """
+    mixed, passed = sums
+    if passed is None:
+        return mixed
+    batch, rest, height, width = passed.shape
+    if mixed is None:
+        mixed = passed.new_zeros(batch, part, height, width)
+    own = mixed.permute(0, 2, 3, 1).unsqueeze(-1)
+    others = passed.permute(0, 2, 3, 1).reshape(batch, height, width, rest // part, part)
+    shuffled = torch.cat([own, others.transpose(-1, -2)], dim=-1)
+    return shuffled.reshape(batch, height, width, part + rest).permute(0, 3, 1, 2)
 
 
 def _features(operation: NormedOperation, state: State) -> tuple[Tensor, bool]:
@@ -206,15 +281,17 @@ def unphased(images: Tensor) -> Tensor:
     return moved.reshape(batch // 4, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
 
 
-def weighted_sum(terms: Sequence[Tensor], weighted: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Return ``Σ terms + Σ weight · image``.
+def weighted_sum(
+    terms: Sequence[Tensor], weighted: Sequence[tuple[Tensor, Tensor]]
+) -> Tensor | None:
+    """Return ``Σ terms + Σ weight · image``; the term itself if it is the only one; None of none.
 
     Args:
         terms: Images `B x C x H x W`.
         weighted: Images of the same shape, and their weights of no dimensions.
     """
-    if len(terms) == 1 and not weighted:
-        return terms[0]
+    if len(terms) <= 1 and not weighted:
+        return terms[0] if terms else None
     images = [image for image, _ in weighted]
     weights = [weight for _, weight in weighted]
     total = _WeightedSum.apply(  # type: ignore[no-untyped-call]

@@ -1,6 +1,6 @@
 """A cell that holds every op of every edge: a node is the weighted sum of all that leads to it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from raynas.networks.darts_operations import Operation, Pool
 from raynas.spaces.mixture import CellKind
-from raynas.supernets.fused import NodeSum, State, Weights
+from raynas.supernets.fused import NodeSum, State, Weights, joined
 
 
 class MixedCell(nn.Module):
@@ -18,6 +18,7 @@ class MixedCell(nn.Module):
         kind: Its edges and ops.
         make: From the name of an op and the number of an edge to a new op.
         stride: What edges from the inputs divide the size of the image by.
+        partial: Ops read the first C / `partial` of C channels; the others pass by.
 
     Attributes:
         edges: For each edge its ops; edges out of a state have their pools, which have no weights,
@@ -25,11 +26,17 @@ class MixedCell(nn.Module):
     """
 
     def __init__(
-        self, kind: CellKind, make: Callable[[str, int], Operation], *, stride: int = 1
+        self,
+        kind: CellKind,
+        make: Callable[[str, int], Operation],
+        *,
+        stride: int = 1,
+        partial: int = 1,
     ) -> None:
         super().__init__()
         self.kind = kind
         self.stride = stride
+        self.partial = partial
         pools: dict[tuple[int, str], Pool] = {}
 
         def shared(op: str, edge: int) -> Operation:
@@ -50,20 +57,46 @@ class MixedCell(nn.Module):
             weights: Of this kind of cell.
             drop: Probability with which the output of an op is dropped.
         """
-        states = [State(images) for images in inputs]
+        states = [self.input_state(images) for images in inputs]
         for node in self.kind.nodes:
             total = NodeSum(drop)
             for edge in self.kind.incoming(node):
-                self._add(edge, states[self.kind.edges[edge][0]], weights, total)
-            value = total.total()
-            states.append(State(self._zeros(inputs[0]) if value is None else value))
-        return [state.value for state in states[len(inputs) :]]
+                self.add_edge(total, edge, states[self.source(edge)], weights)
+            states.append(self.node_state(total, inputs[0]))
+        return [state.full for state in states[len(inputs) :]]
 
-    def _add(self, edge: int, state: State, weights: Weights, total: NodeSum) -> None:
-        for op in weights.active[edge].nonzero()[0]:
+    def source(self, edge: int) -> int:
+        """Return the state that an edge comes from."""
+        return self.kind.edges[edge][0]
+
+    def input_state(self, images: Tensor) -> State:
+        """Return an input as a state."""
+        return State(images, stride=self.stride, partial=self.partial)
+
+    def node_state(self, total: NodeSum, like: Tensor) -> State:
+        """Return a node as a state; zeros if nothing leads to it.
+
+        Args:
+            total: All that leads to it.
+            like: An input.
+        """
+        value = joined(total.sums(), like.shape[1] // self.partial)
+        if value is None:
+            value = torch.zeros_like(like[:, :, :: self.stride, :: self.stride])
+        return State(value, partial=self.partial)
+
+    def add_edge(self, total: NodeSum, edge: int, state: State, weights: Weights) -> None:
+        """Add all that an edge passes on of a state."""
+        ops = weights.active[edge].nonzero()[0]
+        self.add_ops(total, edge, ops, state, weights)
+        if len(ops):
+            total.add_passed(state, weights, edge)
+
+    def add_ops(
+        self, total: NodeSum, edge: int, ops: Iterable[int], state: State, weights: Weights
+    ) -> None:
+        """Add what some ops of an edge make of a state."""
+        for op in ops:
             operation = cast(nn.ModuleList, self.edges[edge])[op]
             assert isinstance(operation, Operation)
             total.add_op(operation, state, weights, (edge, op))
-
-    def _zeros(self, images: Tensor) -> Tensor:
-        return torch.zeros_like(images[:, :, :: self.stride, :: self.stride])

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from raynas.spaces.mixture import CellKind
 from raynas.supernets.fused import Weights
+from raynas.supernets.mixed_cell import MixedCell
 from raynas.supernets.mixture import Mixture
 from raynas.supernets.norm import Norm
 
@@ -15,13 +16,7 @@ Carried = tuple[Tensor, ...]
 
 
 class Stage(nn.Module):
-    """A part of a supernet's body: a cell, or a block between cells.
-
-    Attributes:
-        number: Number of the kind of cell; None for a block without choices.
-    """
-
-    number: int | None = None
+    """A part of a supernet's body: a cell, or a block between cells."""
 
     def forward(self, carried: Carried, weights: Sequence[Weights], drop: float) -> Carried:
         """Return what is handed on.
@@ -31,6 +26,42 @@ class Stage(nn.Module):
             weights: Of each kind of cell.
             drop: Probability with which the output of an op is dropped.
         """
+        raise NotImplementedError
+
+
+class CellStage(Stage):
+    """A cell.
+
+    Args:
+        number: Number of its kind.
+        mixed: Its edges.
+    """
+
+    def __init__(self, number: int, mixed: MixedCell) -> None:
+        super().__init__()
+        self.number = number
+        self.mixed = mixed
+
+    def forward(self, carried: Carried, weights: Sequence[Weights], drop: float) -> Carried:
+        """Run the cell."""
+        inputs = [images for images in self.inputs(carried) if images is not None]
+        return self.outputs(carried, self.mixed(inputs, weights[self.number], drop))
+
+    def inputs(self, carried: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Return the cell's input states; None where what it is made of is None."""
+        raise NotImplementedError
+
+    def outputs(self, carried: Carried, nodes: Sequence[Tensor]) -> Carried:
+        """Return what the cell hands on.
+
+        Args:
+            carried: What was handed to it.
+            nodes: Values of its nodes.
+        """
+        raise NotImplementedError
+
+    def passed_on(self, carried: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+        """Return what the cell hands on as it was handed to it; None in the other places."""
         raise NotImplementedError
 
 
@@ -79,7 +110,7 @@ class Supernet(nn.Module):
             `B x num_classes`.
         """
         drop = self.drop_path_probability if self.training else 0.0
-        weights = [Weights(mixture, number) for number in range(len(self.kinds))]
+        weights = weights_of(self, mixture)
         carried = self.begin(images)
         for stage in self.stages:
             carried = stage(carried, weights, drop)
@@ -101,3 +132,14 @@ class Supernet(nn.Module):
 def channels_last(images: Tensor) -> Tensor:
     """Return images in channels_last order, which is faster."""
     return images.contiguous(memory_format=torch.channels_last)
+
+
+def stage_of(module: nn.Module) -> Stage:
+    """Return a stage as such, for type checkers."""
+    assert isinstance(module, Stage)
+    return module
+
+
+def weights_of(supernet: Supernet, mixture: Mixture) -> list[Weights]:
+    """Return the weights of each kind of cell, for one forward pass or several without gradient."""
+    return [Weights(mixture, number) for number in range(len(supernet.kinds))]

@@ -313,7 +313,7 @@ def parameter_pairs(textbook: nn.Module, supernet: nn.Module) -> list[tuple[Tens
         for edge, own_edge in zip(cell.edges, stage.mixed.edges, strict=True):
             parts += zip(edge.ops, own_edge, strict=True)
         if isinstance(cell, DartsCell):
-            parts += [(cell.fit0, stage.inputs[0]), (cell.fit1, stage.inputs[1])]
+            parts += [(cell.fit0, stage.fits[0]), (cell.fit1, stage.fits[1])]
         elif cell.project is not None:
             parts.append((cell.project, stage.project))
     pairs = []
