@@ -81,8 +81,9 @@ def survivors(values: _Values, num_batches: int, z: float) -> list[int]:
 def _values(parts: Sequence[BatchScores], criterion: Criterion) -> _Values:
     """Return what is compared of one candidate, a batch each; the mean is that of all images."""
     joined = _joined(parts)
-    found: _Values = (joined.loss if criterion == "loss" else joined.correct)[0]
-    return found / joined.count.mean()
+    sums = joined.loss if criterion == "loss" else joined.correct
+    found: _Values = sums[0] / joined.count.mean()
+    return found
 
 
 def _row(scores: BatchScores, row: int) -> BatchScores:
