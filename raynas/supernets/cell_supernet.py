@@ -117,7 +117,7 @@ class Cell(CellStage):
             module = make(op)
             return module if isinstance(module, Operation) else UserOperation(module)
 
-        super().__init__(0, MixedCell(kind, operation, partial=partial))
+        super().__init__(0, MixedCell(kind, operation, channels=channels, partial=partial))
         self.project: nn.Module | None = None
         if concat:
             joined = conv_norm(len(kind.nodes) * channels, channels, 1, norm=Norm)

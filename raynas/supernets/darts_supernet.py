@@ -115,7 +115,8 @@ class DartsCell(CellStage):
             part = channels // partial
             return make_operation(op, part, step, affine=False, pool_norm=True, norm=Norm)
 
-        super().__init__(number, MixedCell(kind, make, stride=stride, partial=partial))
+        mixed = MixedCell(kind, make, channels=channels, stride=stride, partial=partial)
+        super().__init__(number, mixed)
         fit = FactorizedReduce if halved else PointwiseConv
         self.fits = nn.ModuleList(
             [

@@ -17,10 +17,13 @@ class MixedCell(nn.Module):
     Args:
         kind: Its edges and ops.
         make: From the name of an op and the number of an edge to a new op.
+        channels: Channels of every state, C.
         stride: What edges from the inputs divide the size of the image by.
         partial: Ops read the first C / `partial` of C channels; the others pass by.
 
     Attributes:
+        channels: Likewise.
+        partial: Likewise.
         edges: For each edge its ops; edges out of a state have their pools, which have no weights,
             in common.
     """
@@ -30,11 +33,13 @@ class MixedCell(nn.Module):
         kind: CellKind,
         make: Callable[[str, int], Operation],
         *,
+        channels: int,
         stride: int = 1,
         partial: int = 1,
     ) -> None:
         super().__init__()
         self.kind = kind
+        self.channels = channels
         self.stride = stride
         self.partial = partial
         pools: dict[tuple[int, str], Pool] = {}
@@ -80,7 +85,7 @@ class MixedCell(nn.Module):
             total: All that leads to it.
             like: An input.
         """
-        value = joined(total.sums(), like.shape[1] // self.partial)
+        value = joined(total.sums(), self.channels // self.partial)
         if value is None:
             value = torch.zeros_like(like[:, :, :: self.stride, :: self.stride])
         return State(value, partial=self.partial)

@@ -86,6 +86,11 @@ class Supernet(nn.Module):
         self.drop_path_probability = 0.0
 
     @property
+    def partial(self) -> int:
+        """K of partial channels: ops read the first 1 / K of a state's channels."""
+        return next(stage.mixed.partial for stage in self.stages if isinstance(stage, CellStage))
+
+    @property
     def tracking(self) -> bool:
         """Whether batch norms update their running statistics in train mode (at first they do)."""
         return all(norm.tracking for norm in self.norms())
