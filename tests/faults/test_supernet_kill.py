@@ -1,0 +1,152 @@
+"""Training workers, evaluators and the driver SIGKILLed: the same architecture and α at the end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from raynas import api
+from raynas.runs.supernet_books import CHECKPOINT, saved_steps, step_name
+from raynas.training.checkpoint import load_checkpoint
+
+pytestmark = pytest.mark.ray
+
+DRIVER = Path(__file__).with_name("supernet_driver.py")
+
+
+def start(verb, folder, workers=1):
+    return subprocess.Popen(
+        [sys.executable, str(DRIVER), verb, str(folder), str(workers)],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def lines(folder):
+    path = folder / "journal.jsonl"
+    whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in whole]
+
+
+def wait_for(folder, process, condition):
+    """Wait for a line of the journal that fulfils a condition, and return it."""
+    seen = len(lines(folder))
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        for record in lines(folder)[seen:]:
+            if condition(record):
+                return record
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    raise AssertionError("the driver makes no progress")
+
+
+def is_epoch(number):
+    return lambda record: record["event"] == "epoch" and record["epoch"] == number
+
+
+def finish(process):
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+
+
+def assert_equal(one, other):
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one.keys() - {"time_s"}:
+            assert_equal(one[key], other[key])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_equal(a, b)
+    else:
+        assert one == other
+
+
+def final_state(folder):
+    checkpoints = folder / "checkpoints"
+    return load_checkpoint(checkpoints / step_name(saved_steps(checkpoints)[-1]) / CHECKPOINT)
+
+
+def uninterrupted(folder):
+    sys.path.insert(0, str(DRIVER.parent))
+    try:
+        import supernet_driver
+    finally:
+        sys.path.pop(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return api.search_supernet(
+            config=supernet_driver.CONFIG,
+            method=supernet_driver.Slow(),
+            out=folder,
+            engine="local",
+        )
+    finally:
+        torch.set_num_threads(threads)
+
+
+def kill_all_in_turn(folder, workers):
+    """Run to the end, with a worker, an evaluator and the driver killed on the way."""
+    process = start("start", folder, workers)
+    session = wait_for(folder, process, lambda record: record["event"] == "session")
+    wait_for(folder, process, is_epoch(2))
+    time.sleep(0.1)  # in the middle of the third epoch
+    os.kill(session["pid"], signal.SIGKILL)
+    again = wait_for(folder, process, lambda record: record["event"] == "session")
+    assert again["from_step"] == 2
+    assert again["pid"] != session["pid"]
+    decided = wait_for(folder, process, lambda record: record["event"] == "decision")
+    evaluator = int(decided["decisions"][0]["workers"][0].rpartition(":")[2])
+    wait_for(folder, process, lambda record: record["event"] == "epoch")
+    wait_for(folder, process, lambda record: record["event"] == "epoch")  # a decision is next
+    os.kill(evaluator, signal.SIGKILL)
+    wait_for(folder, process, lambda record: record["event"] == "decision")
+    wait_for(folder, process, lambda record: record["event"] == "epoch")
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=30)
+    process = start("resume", folder, workers)
+    finish(process)
+    assert api.status(folder)["state"] == "done"
+
+
+def test_a_run_survives_worker_evaluator_and_driver_being_killed(tmp_path):
+    kill_all_in_turn(tmp_path / "killed", workers=1)
+    result = uninterrupted(tmp_path / "whole")
+    assert api.status(tmp_path / "killed")["architecture"] == result.architecture.text
+    assert_equal(final_state(tmp_path / "killed"), final_state(tmp_path / "whole"))
+
+
+@pytest.mark.slow
+def test_so_does_one_of_two_workers(tmp_path):
+    whole = start("start", tmp_path / "whole", workers=2)
+    finish(whole)
+    kill_all_in_turn(tmp_path / "killed", workers=2)
+    assert_equal(final_state(tmp_path / "killed"), final_state(tmp_path / "whole"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_run_that_resumes(tmp_path):
+    folder = tmp_path / "run"
+    process = start("start", folder)
+    wait_for(folder, process, is_epoch(2))
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 3, errors
+    assert api.status(folder)["state"] == "interrupted"
+    process = start("resume", folder)
+    finish(process)
+    result = uninterrupted(tmp_path / "whole")
+    assert api.status(folder)["architecture"] == result.architecture.text
+    assert_equal(final_state(folder), final_state(tmp_path / "whole"))
