@@ -15,13 +15,13 @@ from raynas.supernets.bilevel import Bilevel, Epoch
 from raynas.supernets.method import Method
 from raynas.supernets.norm import set_synchronised
 
-_ITERATIONS = 30
-
 Product = Callable[[Tensor], Tensor]
 """The product of a symmetric matrix and a vector, `n` to `n`."""
 
 
-def alpha_eigenvalue(epoch: Epoch, method: Method, *, batches: int, exact_up_to: int) -> float:
+def alpha_eigenvalue(
+    epoch: Epoch, method: Method, *, batches: int, exact_up_to: int, iterations: int
+) -> float:
     """Return the largest eigenvalue for the clean mixture, the mean over batches of it.
 
     The network is in train mode, and the loss has α's weight decay in it, as published. Worker 0
@@ -32,6 +32,7 @@ def alpha_eigenvalue(epoch: Epoch, method: Method, *, batches: int, exact_up_to:
         method: Whose α it is.
         batches: How many of the first fixed validation batches are used.
         exact_up_to: Number of α up to which the whole Hessian is made.
+        iterations: Of Lanczos, where it is not.
     """
     workers = epoch.bilevel.workers
     if workers.rank != 0:
@@ -40,8 +41,8 @@ def alpha_eigenvalue(epoch: Epoch, method: Method, *, batches: int, exact_up_to:
     with _alone(epoch.bilevel):
         for images, labels in islice(epoch.batches(method.config.batch_size), batches):
             product, size = _hessian_product(epoch.bilevel, method, images, labels)
-            exact = size <= exact_up_to
-            values.append(_exact(product, size) if exact else lanczos(product, size))
+            whole = size <= exact_up_to
+            values.append(exact(product, size) if whole else lanczos(product, size, iterations))
     return float(workers.broadcast(sum(values) / len(values)))
 
 
@@ -61,12 +62,13 @@ def _hessian_product(
     return product, len(slopes)
 
 
-def _exact(product: Product, size: int) -> float:
+def exact(product: Product, size: int) -> float:
+    """Return the largest eigenvalue of a symmetric `n x n` matrix from its n columns."""
     rows = torch.stack([product(row) for row in torch.eye(size)]).double()
     return float(torch.linalg.eigvalsh((rows + rows.T) / 2)[-1])
 
 
-def lanczos(product: Product, size: int, iterations: int = _ITERATIONS) -> float:
+def lanczos(product: Product, size: int, iterations: int) -> float:
     """Return the largest eigenvalue of a symmetric matrix, as closely as some products tell.
 
     Every new direction is made orthogonal to all before, so that none comes twice.

@@ -37,6 +37,7 @@ class RobustOptions(DartsOptions):
         batches: Batches of validation images the eigenvalue is taken on.
         exact_up_to: Number of α up to which the whole Hessian is computed; of more, Lanczos'
             iteration finds the eigenvalue.
+        iterations: Of Lanczos.
     """
 
     order: Literal[1, 2] = 2
@@ -50,6 +51,7 @@ class RobustOptions(DartsOptions):
     most_weight_decay: float = Field(0.0243, gt=0)
     batches: int = Field(1, ge=1)
     exact_up_to: int = Field(64, ge=0)
+    iterations: int = Field(30, ge=1)
 
 
 class RobustDarts(Darts):
@@ -90,7 +92,11 @@ class RobustDarts(Darts):
         if epoch.tuning or epoch.number % self.options.every:
             return {"eigenvalue": None}
         value = alpha_eigenvalue(
-            epoch, self, batches=self.options.batches, exact_up_to=self.options.exact_up_to
+            epoch,
+            self,
+            batches=self.options.batches,
+            exact_up_to=self.options.exact_up_to,
+            iterations=self.options.iterations,
         )
         self._looks.append((epoch.number, value))
         return {"eigenvalue": value}
