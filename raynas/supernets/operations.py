@@ -69,7 +69,7 @@ def with_our_norms(module: nn.Module) -> nn.Module:
         )
         state = module.state_dict()
         del state["num_batches_tracked"]
-        norm.load_state_dict(state)
+        norm.to(state["running_mean"]).load_state_dict(state)
         return norm.train(module.training)
     for name, child in module.named_children():
         setattr(module, name, with_our_norms(child))
