@@ -9,6 +9,8 @@ METHODS: dict[str, Any] = {
     "sdarts_adv": "raynas.supernets.sdarts:SdartsAdversarial",
     "sgas": "raynas.supernets.sgas:Sgas",
     "drnas": "raynas.supernets.drnas:DrNas",
+    "drnas_progressive": "raynas.supernets.drnas:ProgressiveDrNas",
+    "pc_darts": "raynas.supernets.pc_darts:PcDarts",
     "robust": "raynas.supernets.robust:RobustDarts",
     "gdas": "raynas.supernets.gdas:Gdas",
 }

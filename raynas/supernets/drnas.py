@@ -97,7 +97,7 @@ class ProgressiveOptions(DrNasOptions):
     """Options of `ProgressiveDrNas`.
 
     Attributes:
-        partials: k of each stage: one of k channels goes through the mixed ops.
+        partials: K of each stage: one of K channels goes through the mixed ops.
         ops: Ops kept on an edge in each stage; None: all.
     """
 
@@ -131,9 +131,14 @@ class ProgressiveDrNas(DrNas):
         return {**super().defaults, "lr": 0.1, "min_lr": 0.0, "alpha_lr": 6e-4}
 
     @property
+    def partials(self) -> tuple[int, ...]:
+        """K of each stage."""
+        return self.options.partials
+
+    @property
     def partial(self) -> int:
-        """k of the stage."""
-        return self.options.partials[self._stage]
+        """K of the stage."""
+        return self.partials[self._stage]
 
     def check(self, kinds: Sequence[CellKind], config: SupernetTrainingConfig) -> None:
         """Refuse stages that keep more ops than there are, add none, or have no epochs to learn."""

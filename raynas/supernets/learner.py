@@ -13,6 +13,7 @@ from raynas.supernets.decisions import Decisions
 from raynas.supernets.method import Method
 from raynas.supernets.norm import set_synchronised
 from raynas.supernets.supernet import Supernet
+from raynas.supernets.widening import widen
 from raynas.supernets.workers import Workers
 from raynas.training.loop import snapshot
 from raynas.training.placement import Placement
@@ -64,6 +65,18 @@ class Learner:
         set_synchronised(placed, self._config.sync_norm and bilevel.workers.size > 1)
         bilevel.supernet = placed
         self.renew_optimizer()
+
+    def widen(self, partial: int, seed: int) -> None:
+        """Let ops read one of `partial` channels, more than before; momentum goes along.
+
+        Args:
+            partial: K of partial channels.
+            seed: Decides which channels new ones are copies of.
+        """
+        narrow, before = self.bilevel.supernet, self.optimizer
+        widened = widen(narrow, partial, torch.Generator().manual_seed(seed))
+        self.use(widened.supernet)
+        widened.carry_momentum(before, narrow, self.optimizer)
 
     def renew_optimizer(self) -> None:
         """Go on with a new optimiser of the weights."""

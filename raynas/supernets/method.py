@@ -64,8 +64,13 @@ class Method:
 
     @property
     def partial(self) -> int:
-        """k: one of k channels goes through the mixed ops now; 1: all."""
-        return 1
+        """K: one of K channels goes through the mixed ops now; 1: all."""
+        return self.partials[0]
+
+    @property
+    def partials(self) -> tuple[int, ...]:
+        """K of each stage of the search, where it has stages; never larger than before."""
+        return (1,)
 
     def training_config(self, options: Mapping[str, Any] | None = None) -> SupernetTrainingConfig:
         """Return the method's settings of training with a user's on top.

@@ -21,7 +21,7 @@ class PcDartsOptions(Section):
     """Options of `PcDarts`.
 
     Attributes:
-        partial: k: the first of k channels go through the mixed ops.
+        partial: K: the first 1 / K of the channels go through the mixed ops.
         normalise_edges: Whether the edges into a node are weighed by a softmax of their own.
     """
 
@@ -48,9 +48,9 @@ class PcDarts(Method):
         return {"batch_size": 256, "lr": 0.1, "min_lr": 0.0, "alpha_lr": 6e-4}
 
     @property
-    def partial(self) -> int:
-        """k: one of k channels goes through the mixed ops."""
-        return self.options.partial
+    def partials(self) -> tuple[int, ...]:
+        """K: one of K channels goes through the mixed ops."""
+        return (self.options.partial,)
 
     def begin(
         self,

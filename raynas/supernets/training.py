@@ -10,6 +10,7 @@ stopped (same device type and number of threads).
 import math
 import time
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ from raynas.supernets.method import Method
 from raynas.supernets.metrics import describe
 from raynas.supernets.mixture import Mixture
 from raynas.supernets.supernet import Supernet
+from raynas.supernets.widening import widen
 from raynas.supernets.workers import Alone, Workers
 from raynas.training.arrays import one_line
 from raynas.training.data import DataSplits
@@ -89,14 +91,16 @@ class SupernetTraining:
             self._data = data.to(self._placement.device)
             self._halves = halves.split_halves(self._data, config.split)
             self._partial = method.partial
+            supernet = self._build()
+            _try_widening(supernet, method.partials)
             self._learner = Learner(
-                self._build(), method, self.decisions, config, self._placement, self._workers
+                supernet, method, self.decisions, config, self._placement, self._workers
             )
 
     def _build(self) -> Supernet:
         cpu = torch.device("cpu")  # so that weights are the same on every device
         with seeded(derive_seed(self._seed, "weights"), cpu):
-            return build_supernet(self._space, self._data.task)
+            return build_supernet(self._space, self._data.task, partial=self._partial)
 
     # -- what others see -----------------------------------------------------------------------
 
@@ -231,6 +235,9 @@ class SupernetTraining:
     def _begin_epoch(self) -> None:
         if self._tuning is None:
             self.method.begin_epoch(self.epoch)
+        if self.method.partial != self._partial:
+            self._partial = self.method.partial
+            self._learner.widen(self._partial, self._seed_of("widen"))
 
     def _fit(self, lr: float) -> tuple[Evaluation, Evaluation | None]:
         """Train on all batches; return how w's half and α's went meanwhile."""
@@ -354,6 +361,13 @@ class SupernetTraining:
         self._tuning = state["tuning"] and dict(state["tuning"])
         self.history = [dict(metrics) for metrics in state["history"]]
         self.epoch = int(state["epoch"])
+
+
+def _try_widening(supernet: Supernet, partials: Sequence[int]) -> None:
+    """Find out now, not in the middle of a search, that a supernet cannot be widened."""
+    for before, after in pairwise(partials):
+        if after != before:
+            supernet = widen(supernet, after, torch.Generator()).supernet
 
 
 def check_training(
