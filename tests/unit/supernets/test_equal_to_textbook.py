@@ -46,10 +46,10 @@ SPACES = {
 }
 
 
-def make(space, *, size=8):
+def make(space, *, partial=1):
     with seeded(0, CPU):
-        supernet = build_supernet(space, TaskShape(3, size, 5)).double()
-    textbook = textbook_of(space, TASK).double()
+        supernet = build_supernet(space, TASK, partial=partial).double()
+    textbook = textbook_of(space, TASK, k=partial).double()
     copy_weights(textbook, supernet)
     share_noise(textbook, supernet)
     return supernet, textbook
@@ -114,3 +114,70 @@ def test_outputs_and_gradients_are_the_textbooks(name):
         network.eval()
     with torch.no_grad():
         assert_equal([supernet(images, mixture)], [textbook(images, weights)])
+
+
+@pytest.mark.parametrize("name", ["s1", "s3", "nasbench201"])
+def test_partial_channels_and_edge_weights_are_the_textbooks(name):
+    supernet, textbook = make(SPACES[name], partial=2)
+    generator = torch.Generator().manual_seed(1)
+    images, labels = batch()
+    weights = random_weights(supernet.kinds, generator)
+    edges = [
+        torch.rand(len(rows), generator=generator, dtype=torch.float64).requires_grad_()
+        for rows in weights
+    ]
+    pairs = parameter_pairs(textbook, supernet)
+    expected = results(
+        textbook,
+        images,
+        weights,
+        edges,
+        parameters=[p for p, _ in pairs],
+        weights=[*weights, *edges],
+        labels=labels,
+    )
+    mixture = Decisions(supernet.kinds).mix(weights, edges)
+    found = results(
+        supernet,
+        images,
+        mixture,
+        parameters=[p for _, p in pairs],
+        weights=[*weights, *edges],
+        labels=labels,
+    )
+    assert_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["s2", "nasbench201", "cell, concat"])
+def test_what_is_decided_is_a_weight_of_one_and_what_is_gone_of_none(name):
+    supernet, textbook = make(SPACES[name])
+    decisions = Decisions(supernet.kinds)
+    weights = random_weights(supernet.kinds, torch.Generator().manual_seed(1))
+    for number, kind in enumerate(supernet.kinds):
+        decisions.decide_op(number, 0, 1)
+        decisions.prune_op(number, 1, 0)
+        if kind.keep:
+            decisions.keep_edges(number, 3, [2, 4])
+    images, labels = batch()
+    mixture = decisions.mix(weights)
+    rows = [
+        torch.where(torch.from_numpy(active), rows, 0)
+        for rows, active in zip(mixture.weights, mixture.active, strict=True)
+    ]
+    pairs = parameter_pairs(textbook, supernet)
+    expected = results(
+        textbook, images, rows, parameters=[p for p, _ in pairs], weights=weights, labels=labels
+    )
+    found = results(
+        supernet,
+        images,
+        mixture,
+        parameters=[p for _, p in pairs],
+        weights=weights,
+        labels=labels,
+    )
+    assert_equal(found, expected)
+    for gradient in found[-len(weights) :]:
+        assert gradient[0].abs().sum() == 0  # decided
+        assert gradient[1, 0] == 0  # pruned
+        assert gradient.abs().sum() > 0
