@@ -159,10 +159,9 @@ def test_what_is_decided_is_a_weight_of_one_and_what_is_gone_of_none(name):
         if kind.keep:
             decisions.keep_edges(number, 3, [2, 4])
     images, labels = batch()
-    mixture = decisions.mix(weights)
     rows = [
         torch.where(torch.from_numpy(active), rows, 0)
-        for rows, active in zip(mixture.weights, mixture.active, strict=True)
+        for rows, active in zip(decisions.mix(weights).weights, decisions.active(), strict=True)
     ]
     pairs = parameter_pairs(textbook, supernet)
     expected = results(
@@ -171,7 +170,7 @@ def test_what_is_decided_is_a_weight_of_one_and_what_is_gone_of_none(name):
     found = results(
         supernet,
         images,
-        mixture,
+        decisions.mix(weights),
         parameters=[p for _, p in pairs],
         weights=weights,
         labels=labels,
