@@ -75,13 +75,15 @@ class Perturbation:
         keep = situation.training.decisions.kinds[question.kind].keep
         assert keep is not None
         edges, mixture = list(question.options), situation.training.mixture()
+        config = self._config
+        # Else nothing changes from round to round: so would not the scores.
+        anew = config.cumulative or not config.fixed_batches or config.racing is not None
         scored: list[CandidateScore] = []
         margins = []
         for round in range(len(edges) - keep):
-            if round == 0 or self._config.cumulative or not self._config.fixed_batches:
+            if round == 0 or anew:
                 scores = self._score(question, edges, mixture, situation, round)
                 scored += scores
-            # Nothing else is masked and the batches are the same: so would be the scores.
             scores = [s for s in scores if s.option in edges]
             ranked = sorted(scores, key=lambda s: (-s.count, self._loss_without(s), -s.option))
             margins.append(self._gap(ranked[0], ranked[1]))
@@ -100,7 +102,7 @@ class Perturbation:
         situation: Situation,
         round: int = 0,
     ) -> list[CandidateScore]:
-        config, num_batches = self._config, self._config.num_batches
+        config, num_batches = self._config, self._num_batches(situation)
         request = Request(
             mixture,
             question,
@@ -110,7 +112,7 @@ class Perturbation:
             config.augment,
             # Augmentation is drawn: the same for all candidates where batches are fixed.
             derive_seed(situation.seed, "validation order") if config.augment else None,
-            batches=None if num_batches is None else tuple(range(num_batches)),
+            batches=None if config.num_batches is None else tuple(range(num_batches)),
         )
         if config.racing is not None:
             return self._race(request, situation, round)
@@ -123,14 +125,17 @@ class Perturbation:
             found += totals((option,), situation.score(one), round)
         return found
 
+    def _num_batches(self, situation: Situation) -> int:
+        there = situation.training.num_selection_batches(self._config.batch_size)
+        return min(there, self._config.num_batches or there)
+
     def _race(self, request: Request, situation: Situation, round: int) -> list[CandidateScore]:
         assert self._config.racing is not None
-        all_batches = situation.training.num_selection_batches(request.batch_size)
         return race(
             request,
             situation.score,
             self._config.racing,
-            num_batches=min(all_batches, self._config.num_batches or all_batches),
+            num_batches=self._num_batches(situation),
             criterion=self._config.criterion,
             most=request.question.edge is not None,
             seed=derive_seed(situation.seed, "order of the race", round),

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raynas.errors import CheckpointError, SpaceError
+from raynas.errors import CheckpointError, ConfigError, SpaceError
 from raynas.registry import lookup
 from raynas.seeds import derive_seed
 from raynas.selection import SELECTIONS
@@ -213,6 +213,7 @@ class SupernetProgram:
             answer = Answer(question.options, "only option")
         else:
             answer = self._selection.answer(question, situation)
+            self._check(question, answer)
         kind = self.training.decisions.kinds[question.kind]
         record = decision_record(kind, question, answer)
         return answer, {**record, "time_s": time.perf_counter() - started}
@@ -231,6 +232,16 @@ class SupernetProgram:
         if self._timetable is not None:
             self._timetable.decided(kind)
         self._settle()
+
+    def _check(self, question: Question, answer: Answer) -> None:
+        """Refuse what a user's own selection chose if it was not asked for."""
+        keep = 1 if question.edge is not None else self.training.decisions.kinds[question.kind].keep
+        chosen = set(answer.chosen)
+        if len(answer.chosen) != keep or len(chosen) != keep or chosen - set(question.options):
+            raise ConfigError(
+                f"selection {answer.rule!r} chose {list(answer.chosen)}, not {keep} of "
+                f"{list(question.options)}"
+            )
 
     # -- saving --------------------------------------------------------------------------------
 

@@ -320,6 +320,19 @@ def test_a_selection_of_ones_own_that_chooses_what_cannot_be():
         _ = program.result
 
 
+@pytest.mark.parametrize("chosen", [(7,), (1, 2), (), (1, 1)])
+def test_a_selection_of_ones_own_that_chooses_what_was_not_asked(chosen):
+    class Odd(LastOption):
+        def answer(self, question, situation):
+            return Answer(chosen, "odd")
+
+    space, config = S3Space(), SelectionConfig()
+    training = FakeTraining(space, search_epochs=0)
+    program = SupernetProgram(space, training, config, 0, Odd(config))
+    with pytest.raises(ConfigError, match=r"selection 'odd' chose .*, not 1 of"):
+        program.step(fake_scorer(training))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

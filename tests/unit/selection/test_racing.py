@@ -174,6 +174,16 @@ def test_a_node_races_in_rounds():
     assert {s.round for s in found.scores} == {0}
 
 
+def test_rounds_race_anew_though_nothing_else_is_masked():
+    """What one race gave up early may be what the next one seeks."""
+    means = [0.5] * 7
+    means[2:6] = 0.6, 0.7, 0.5, 0.4
+    score = Scores(*table(means, 0.02))
+    found = decide(Question(0, (2, 3, 4, 5), node=4), score, racing={}, cumulative=False)
+    assert found.chosen == (4, 5)
+    assert {s.round for s in found.scores} == {0, 1}
+
+
 def test_few_batches_are_all_used():
     score = Scores(*table([0.5, 0.4, 0.6, 0.5, 0.5, 0.5, 0.5], 0.02))
     question = Question(0, tuple(range(7)), edge=0)
