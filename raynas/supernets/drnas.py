@@ -4,6 +4,7 @@ Chen et al., "DrNAS: Dirichlet Neural Architecture Search", ICLR 2021.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -98,17 +99,20 @@ class ProgressiveOptions(DrNasOptions):
 
     Attributes:
         partials: K of each stage: one of K channels goes through the mixed ops.
-        ops: Ops kept on an edge in each stage; None: all.
+        ops: Ops kept on an edge from each stage to the next.
     """
 
     partials: tuple[int, ...] = (6, 4)
-    ops: tuple[int | None, ...] = (None, 4)
+    ops: tuple[int, ...] = (4,)
 
     @model_validator(mode="after")
     def _check_together(self) -> "ProgressiveOptions":
-        if not self.partials or len(self.partials) != len(self.ops):
-            raise ValueError("partials and ops need one entry for each stage")
-        if any(k < 1 for k in self.partials) or any(n is not None and n < 1 for n in self.ops):
+        if len(self.partials) != len(self.ops) + 1:
+            raise ValueError(
+                f"{len(self.partials)} stages need ops {len(self.partials) - 1} times, "
+                f"not {len(self.ops)}"
+            )
+        if min(self.partials) < 1 or min(self.ops, default=1) < 1:
             raise ValueError("partials and ops must be 1 or more")
         return self
 
@@ -142,17 +146,19 @@ class ProgressiveDrNas(DrNas):
 
     def check(self, kinds: Sequence[CellKind], config: SupernetTrainingConfig) -> None:
         """Refuse stages that keep more ops than there are, add none, or have no epochs to learn."""
-        stages = len(self.options.ops)
-        if config.epochs < stages:
-            raise ConfigError(f"method.ops: {stages} stages need {stages} or more training.epochs")
-        super().check(kinds, config)
-        most = min(kind.num_ops for kind in kinds)
-        for before, after in zip((most, *self._counts(most)), self._counts(most), strict=False):
+        length, frozen = config.epochs // len(self.partials), self.frozen_epochs(config)
+        if frozen >= length:
+            raise ConfigError(
+                f"training.alpha_frozen_epochs: {frozen} leave none of the {length} epochs of a "
+                "stage for alpha to learn in"
+            )
+        counts = (min(kind.num_ops for kind in kinds), *self.options.ops)
+        for before, after in pairwise(counts):
             if after > before:
                 raise ConfigError(
                     f"method.ops: a stage cannot keep {after} ops of an edge where {before} are"
                 )
-        for k, wider in zip(self.options.partials, self.options.partials[1:], strict=False):
+        for k, wider in pairwise(self.partials):
             if wider > k:
                 raise ConfigError(
                     f"method.partials: channels are only added, but 1 of {wider} is less than "
@@ -162,7 +168,7 @@ class ProgressiveDrNas(DrNas):
     def frozen_epochs(self, config: SupernetTrainingConfig) -> int:
         """Return the number of epochs at the start of each stage in which β is left alone."""
         frozen = config.alpha_frozen_epochs
-        length = config.epochs // len(self.options.ops)
+        length = config.epochs // len(self.partials)
         return round(self.frozen_share * length) if frozen is None else frozen
 
     def trains_alpha(self, epoch: int, tuning: bool) -> bool:
@@ -175,11 +181,9 @@ class ProgressiveDrNas(DrNas):
         starts = self._starts(self.config)
         stage = max(number for number, start in enumerate(starts) if start <= epoch)
         while self._stage < stage:
+            for number in range(len(self.kinds)):
+                self._prune(number, self.options.ops[self._stage])
             self._stage += 1
-            count = self.options.ops[self._stage]
-            if count is not None:
-                for number in range(len(self.kinds)):
-                    self._prune(number, count)
 
     def _prune(self, number: int, count: int) -> None:
         beta = self.alphas[number].detach()
@@ -192,16 +196,8 @@ class ProgressiveDrNas(DrNas):
 
     def _starts(self, config: SupernetTrainingConfig) -> list[int]:
         """Return the epoch, from 0, with which each stage begins."""
-        stages = len(self.options.ops)
+        stages = len(self.partials)
         return [config.epochs * stage // stages for stage in range(stages)]
-
-    def _counts(self, most: int) -> tuple[int, ...]:
-        """Return the ops of an edge in each stage."""
-        counts, left = [], most
-        for count in self.options.ops:
-            left = left if count is None else count
-            counts.append(left)
-        return tuple(counts)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the stage."""

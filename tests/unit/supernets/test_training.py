@@ -25,7 +25,7 @@ SHORT = {
         "on_rise": "regularise",
         "iterations": 3,
     },
-    "drnas_progressive": {"partials": [4, 2], "ops": [None, 3]},
+    "drnas_progressive": {"partials": [4, 2], "ops": [3]},
 }
 LONGER = {"sgas": {"epochs": 8}}
 
