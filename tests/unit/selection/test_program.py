@@ -153,6 +153,14 @@ def test_the_random_order_depends_on_the_seed_alone():
     assert sorted(edges(0)[:28:2]) == list(range(14)) != edges(0)[:28:2]
 
 
+def test_no_two_passes_of_the_reference_see_the_same_order():
+    asked = []
+    training, program = made(S3Space(), {"mode": "reference", "tune_epochs": 0}, search_epochs=0)
+    run(program, fake_scorer(training, asked))
+    assert len({request.shuffle_seed for request in asked}) == len(asked) == 128
+    assert program.num_decisions == 34
+
+
 @pytest.mark.parametrize("options", [*CONFIGS, {"mode": "reference", "tune_epochs": 2}], ids=str)
 @pytest.mark.parametrize("space", [S3Space(), NasBench201()], ids=repr)
 def test_a_program_goes_on_where_it_was_saved(space, options):
