@@ -284,6 +284,37 @@ def test_a_program_goes_on_between_two_decisions_of_a_method():
         assert without_times(run(later, fake_scorer(later_training))) == expected[stop:]
 
 
+@pytest.mark.parametrize("name", ["magnitude", "perturbation"])
+def test_pruned_ops_are_out_and_a_single_op_left_needs_no_question(name):
+    space, asked = S3Space(), []
+    training = FakeTraining(space, search_epochs=0)
+    for edge in range(14):
+        training.decisions.prune_op(0, edge, 0)
+        training.decisions.prune_op(1, edge, 1)
+    training.decisions.prune_op(0, 6, 2)
+    program = SupernetProgram(space, training, SelectionConfig(name=name), 0)
+    records = run(program, fake_scorer(training, asked))
+    decided = [d for r in records for d in r["decisions"] if d["edge"] is not None]
+    found = {(d["kind"], d["edge"]): d for d in decided}
+    assert {d["rule"] for (_, edge), d in found.items() if edge != 6} == {name, "only option"}
+    assert all(d["options"] == [2] for (kind, _), d in found.items() if kind == "reduce")
+    assert found["normal", 6]["chosen_names"] == ["skip_connect"]
+    assert found["normal", 6]["margin"] is None
+    edges = [request for request in asked if request.question.edge is not None]
+    assert len(edges) == (13 if name == "perturbation" else 0)
+    assert expressed(space.kinds, training.decisions)
+
+
+def test_an_edge_of_none_alone_cannot_be_decided():
+    space = S3Space()
+    training = FakeTraining(space, search_epochs=0)
+    training.decisions.prune_op(0, 3, 1)
+    training.decisions.prune_op(0, 3, 2)
+    program = SupernetProgram(space, training, SelectionConfig(name="magnitude"), 0)
+    with pytest.raises(SpaceError, match="from state 1 to state 3 of the normal cell has no op"):
+        program.step(fake_scorer(training))
+
+
 # -- a user's own, and mistakes --------------------------------------------------------------------
 
 
