@@ -91,11 +91,37 @@ def _small(above: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+_CIFAR10 = {"name": "torchvision:CIFAR10"}
+
 SUPERNET_PRESETS: dict[str, Preset] = {
     "small": _small,
-    "cifar10": {"data": {"name": "torchvision:CIFAR10", "download": True}},
+    "cifar10": {"data": _CIFAR10},
+    "cifar10-drnas": {
+        "space": {"name": "darts", "channels": 36, "layers": 20},
+        "data": _CIFAR10,
+        "method": "drnas_progressive",
+        "selection": "magnitude",
+    },
+    "nasbench201": {
+        "space": {"name": "nasbench201"},
+        "data": _CIFAR10,
+        "training": {"epochs": 100},
+    },
+    "imagenet-drnas": {
+        "space": {"name": "darts", "channels": 48, "layers": 14, "stem": "imagenet"},
+        "data": {"name": "imagefolder:imagenet", "image_size": 224},
+        "method": {"name": "drnas_progressive", "partials": [6, 3]},
+        "selection": "magnitude",
+        "training": {
+            "batch_size": 512,
+            "lr": 0.5,
+            "warmup_epochs": 5,
+            "alpha_lr": 0.006,
+            "alpha_grad_clip": 5.0,
+        },
+    },
 }
-"""Named sets of defaults. The published settings of methods are the methods' own."""
+"""Named sets of defaults. Settings that are a method's own, it brings along itself."""
 
 
 def load_supernet_config(

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from raynas.cli.main import app
 from raynas.config import PRESETS, load_search_config
 from raynas.setup import Parts, set_up
+from raynas.supernet_config import SUPERNET_PRESETS, load_supernet_config
+from raynas.supernets import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -38,8 +40,15 @@ def test_every_flag_of_the_table_is_a_flag():
 
 
 def test_every_preset_is_named():
-    for preset in PRESETS:
+    for preset in (*PRESETS, *SUPERNET_PRESETS):
         assert f"`{preset}`" in README
+
+
+def test_every_method_of_supernets_is_named():
+    guide = (ROOT / "docs" / "supernets.md").read_text()
+    for method in METHODS:
+        assert f"`{method}`" in README
+        assert f"`{method}`" in guide
 
 
 def test_links_lead_somewhere():
@@ -56,6 +65,12 @@ def test_configs_are_valid(path):
 
 def test_the_laptop_config_is_what_the_defaults_are():
     assert load_search_config(ROOT / "configs" / "laptop.yaml") == load_search_config()
+
+
+@pytest.mark.parametrize("preset", sorted(SUPERNET_PRESETS))
+def test_presets_of_supernets_are_spelt_out(preset):
+    path = ROOT / "configs" / "supernets" / f"{preset.replace('-', '_')}.yaml"
+    assert load_supernet_config(path) == load_supernet_config(preset=preset)
 
 
 @pytest.mark.ray

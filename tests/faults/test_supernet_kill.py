@@ -20,14 +20,29 @@ pytestmark = pytest.mark.ray
 DRIVER = Path(__file__).with_name("supernet_driver.py")
 
 
+PATIENCE_S = 600
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def _leave_nothing_behind():
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.wait()
+
+
 def start(verb, folder, workers=1):
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, str(DRIVER), verb, str(folder), str(workers)],
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
+    STARTED.append(process)
+    return process
 
 
 def lines(folder):
@@ -39,7 +54,7 @@ def lines(folder):
 def wait_for(folder, process, condition):
     """Wait for a line of the journal that fulfils a condition, and return it."""
     seen = len(lines(folder))
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         for record in lines(folder)[seen:]:
             if condition(record):
@@ -54,7 +69,7 @@ def is_epoch(number):
 
 
 def finish(process):
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors
 
 
@@ -142,7 +157,7 @@ def test_ctrl_c_leaves_a_run_that_resumes(tmp_path):
     process = start("start", folder)
     wait_for(folder, process, is_epoch(2))
     os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 3, errors
     assert api.status(folder)["state"] == "interrupted"
     process = start("resume", folder)
