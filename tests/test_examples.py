@@ -60,3 +60,25 @@ def test_a_policy_of_ones_own_runs_by_name_and_is_drawn(tmp_path):
     )
     assert drawn.returncode == 0, drawn.stderr
     assert (tmp_path / "a.svg").read_text().startswith("<?xml")
+
+
+def test_a_supernet_method_of_ones_own_is_a_few_lines_and_runs(tmp_path):
+    import raynas
+    from raynas.spaces.nasbench201 import NasBench201
+
+    annealed = example("custom_supernet_method").Annealed
+    text = (EXAMPLES / "custom_supernet_method.py").read_text()
+    method, _ = text.partition("class Annealed")[2].split("if __name__")
+    assert len(method.strip().splitlines()) <= 25
+    result = raynas.search_supernet(
+        space=NasBench201(channels=4, cells_per_stage=1),
+        method=annealed(coldest=0.05),
+        data={"name": "digits", "train_size": 32, "valid_size": 16},
+        selection="magnitude",
+        training={"batch_size": 8},
+        epochs=2,
+        engine="local",
+        out=tmp_path / "run",
+    )
+    assert result.finished
+    assert result.architecture is not None

@@ -48,18 +48,22 @@ class Bilevel:
         supernet: The network, on its device.
         placement: Device and precision.
         workers: Who shares the work.
+
+    Attributes:
+        supernet: Likewise.
+        weights: Its parameters w.
     """
 
     def __init__(self, supernet: Supernet, placement: Placement, workers: Workers) -> None:
-        self.supernet = supernet
         self.placement = placement
         self.workers = workers
+        self.use(supernet)
         self.scaler = torch.amp.GradScaler(placement.device.type, enabled=placement.needs_scaler)
 
-    @property
-    def weights(self) -> list[Tensor]:
-        """The parameters w."""
-        return list(self.supernet.parameters())
+    def use(self, supernet: Supernet) -> None:
+        """Go on with another network."""
+        self.supernet = supernet
+        self.weights: list[Tensor] = list(supernet.parameters())
 
     def run(self, batch: Batch, mixture: Mixture) -> Outcome:
         """Run the supernet on a batch."""
@@ -83,7 +87,7 @@ class Bilevel:
             tensors: What to differentiate by.
         """
         scaled = self.scaler.scale(loss)
-        gradients: Gradients = list(torch.autograd.grad(scaled, tensors, allow_unused=True))
+        gradients = _apart(torch.autograd.grad(scaled, tensors, allow_unused=True))
         present = [gradient for gradient in gradients if gradient is not None]
         self.workers.all_reduce_(present)
         if self.scaler.is_enabled() and present:
@@ -125,13 +129,12 @@ class Bilevel:
     @contextmanager
     def frozen_weights(self) -> Iterator[None]:
         """Compute no gradients of w for a while, where only those of α are wanted."""
-        weights = self.weights
-        for weight in weights:
+        for weight in self.weights:
             weight.requires_grad_(False)
         try:
             yield
         finally:
-            for weight in weights:
+            for weight in self.weights:
                 weight.requires_grad_(True)
 
     @contextmanager
@@ -276,6 +279,19 @@ def without_zeros(mixture: Mixture) -> Mixture:
     weights = [rows.detach().cpu().numpy() for rows in mixture.weights]
     pairs = zip(mixture.active, weights, strict=True)
     return replace(mixture, active=tuple(np.logical_and(on, rows != 0) for on, rows in pairs))
+
+
+def _apart(gradients: Sequence[Tensor | None]) -> Gradients:
+    """Return gradients that can be changed in place; autograd may hand out one memory twice."""
+    apart: Gradients = []
+    seen = set()
+    for gradient in gradients:
+        if gradient is not None:
+            if gradient.data_ptr() in seen or 0 in gradient.stride():
+                gradient = gradient.clone(memory_format=torch.contiguous_format)
+            seen.add(gradient.data_ptr())
+        apart.append(gradient)
+    return apart
 
 
 def axpy(

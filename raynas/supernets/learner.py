@@ -63,7 +63,7 @@ class Learner:
         placed = bilevel.placement.place(supernet)
         assert isinstance(placed, Supernet)
         set_synchronised(placed, self._config.sync_norm and bilevel.workers.size > 1)
-        bilevel.supernet = placed
+        bilevel.use(placed)
         self.renew_optimizer()
 
     def widen(self, partial: int, seed: int) -> None:
