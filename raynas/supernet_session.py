@@ -1,4 +1,4 @@
-"""One session of a supernet run: from nothing, or from a checkpoint, to its end or an interruption."""
+"""One session of a supernet run: from nothing, or from a checkpoint, to an end or a stop."""
 
 import math
 import os
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from raynas.errors import ConfigError, TrialError
 from raynas.runs.folder import RunFolder
+from raynas.runs.supernet_books import saved_steps
 from raynas.runs.supernet_journal import SupernetLog, read_supernet_journal
 from raynas.runs.supernet_loop import Ending, Place, run_program
 from raynas.runs.supernet_views import SupernetViews
@@ -103,7 +104,11 @@ class SupernetSession:
             raise ConfigError(f"engine: {engine!r} must be 'ray' or 'local'")
         if not self._resumed:
             self._folder.check_free()
-        job, facts = set_up_supernet(self._config, self._parts)  # complain before Ray is started
+        begun = self._resumed and bool(saved_steps(self._folder.checkpoints))
+        # Whatever there is to complain of, before Ray is started.
+        job, facts = set_up_supernet(self._config, self._parts, begun=begun)
+        if self._resumed and self._folder.read_manifest().get("finished"):
+            return self._run(job, facts, lambda job, follow: Ending())  # makes the views anew
         if engine == "local":
             return self._run(job, facts, self._drive_here)
         from raynas.engine.session import Resources, capacity, connected, has_gpus

@@ -93,7 +93,7 @@ class SupernetJob:
             workers,
         )
         if self.start is not None:
-            training.load(load_checkpoint(self.start)["training"])
+            training.load(_training_state(self.start))
         return SupernetProgram(
             self.space, training, self.selecting, self.seed, deepcopy(self.selection)
         )
@@ -162,13 +162,14 @@ class _Planned:
 
 
 def set_up_supernet(
-    config: SupernetConfig, parts: SupernetParts
+    config: SupernetConfig, parts: SupernetParts, *, begun: bool = False
 ) -> tuple[SupernetJob, dict[str, Any]]:
     """Make every object a run needs, once, to see that all fits.
 
     Args:
         config: The checked config.
         parts: A user's own objects.
+        begun: Whether the run has checkpoints of its own, so that `init_from` is of no more use.
 
     Returns:
         The job, and what the manifest says of it.
@@ -190,7 +191,7 @@ def set_up_supernet(
         selecting=selection_config(config.selection),
         selection=parts.selection,
         seed=config.seed,
-        start=None if config.init_from is None else _start(Path(config.init_from)),
+        start=None if config.init_from is None or begun else _start(Path(config.init_from)),
     )
     return job, _tried(job, config)
 
@@ -226,6 +227,13 @@ def _tried(job: SupernetJob, config: SupernetConfig) -> dict[str, Any]:
         "selection": job.selecting.model_dump(mode="json"),
         "num_epochs": program.num_epochs,
     }
+
+
+def _training_state(path: Path) -> dict[str, Any]:
+    state = load_checkpoint(path).get("training")
+    if not isinstance(state, dict):
+        raise CheckpointError("not a checkpoint of a supernet run")
+    return state
 
 
 def _start(path: Path) -> Path:

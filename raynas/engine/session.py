@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from raynas.errors import ConfigError
+from raynas.errors import ConfigError, WorkerError
 
 _ANSWER_WITHIN_S = 10.0
 
@@ -76,6 +76,8 @@ def connected(
         raise ConfigError(
             f"address: no Ray cluster at {target!r}: {' '.join(str(error).split())[:200]}"
         ) from error
+    except Exception as error:  # Ray raises no more special one where a machine is too busy
+        raise WorkerError(f"Ray did not start: {' '.join(str(error).split())[:200]}") from error
     try:
         if target is None:  # a cluster may grow what it lacks; this machine will not
             _check_capacity(resources or Resources())

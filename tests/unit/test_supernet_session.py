@@ -1,6 +1,7 @@
 """Whole supernet runs in one process, at toy size: the folder, resuming, and what stops a run."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -125,6 +126,28 @@ def test_a_resumed_run_ends_bit_by_bit_as_one_that_never_stopped(whole, tmp_path
         one, other = (pd.read_parquet(at / view) for at in (folder, tmp_path / "cut"))
         timing = [c for c in ("time_s", "workers") if c in one]
         assert one.drop(columns=timing).equals(other.drop(columns=timing))
+
+
+def test_a_step_cut_off_before_its_checkpoint_is_done_again(whole, tmp_path):
+    folder, result = whole
+    run(tmp_path / "cut", listener=Interrupt(5))
+    checkpoints = tmp_path / "cut" / "checkpoints"
+    shutil.rmtree(checkpoints / f"step-{saved_steps(checkpoints)[-1]:06d}")
+    again = api.resume(tmp_path / "cut", engine="local")
+    assert again.architecture == result.architecture
+    assert [step["step"] for step in again.log.steps] == list(range(1, 14))
+    assert_equal(final_state(tmp_path / "cut"), final_state(folder))
+
+
+def test_views_can_be_lost(whole):
+    folder, result = whole
+    names = ("alpha.parquet", "decisions.parquet", "history.parquet", "best.json")
+    before = {name: (folder / name).read_bytes() for name in names}
+    for name in names:
+        (folder / name).unlink()
+    again = api.resume(folder)  # finished: nothing is started
+    assert again.architecture == result.architecture
+    assert {name: (folder / name).read_bytes() for name in names} == before
 
 
 def test_a_truncated_checkpoint_is_skipped_and_said(whole, tmp_path):
