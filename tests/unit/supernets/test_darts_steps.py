@@ -182,7 +182,7 @@ def second_order(make_training, exact_digits, in_double, monkeypatch):
     def make(build=None):
         if build:
             monkeypatch.setattr(
-                "raynas.supernets.training.build_supernet", lambda space, task: build()
+                "raynas.supernets.training.build_supernet", lambda *given, **named: build()
             )
         space = OneEdge() if build else "nasbench201"
         training = in_double(make_training(space, options={"order": 2}, data=exact_digits))
