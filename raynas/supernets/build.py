@@ -2,7 +2,7 @@
 
 from raynas.errors import SpaceError
 from raynas.spaces.cell_space import CellSpace
-from raynas.spaces.darts import DartsFamily
+from raynas.spaces.darts_family import DartsFamily
 from raynas.spaces.nasbench201 import NasBench201
 from raynas.spaces.space import SearchSpace, TaskShape
 from raynas.supernets.cell_supernet import CellSupernet

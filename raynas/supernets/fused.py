@@ -301,7 +301,7 @@ def weighted_sum(
 
 
 class _WeightedSum(torch.autograd.Function):
-    """Sums in place, and keeps nothing but the weighted images and their weights.
+    """Sums in place, and keeps nothing but weights and, of those that learn, the images.
 
     The backward pass is made of differentiable operations, so it can be differentiated again.
     """
@@ -310,7 +310,9 @@ class _WeightedSum(torch.autograd.Function):
     def forward(ctx: Any, count: int, *tensors: Tensor) -> Tensor:
         images, weights, terms = tensors[:count], tensors[count : 2 * count], tensors[2 * count :]
         ctx.count = count
-        ctx.save_for_backward(*images, *weights)
+        learnt = ctx.needs_input_grad[1 + count : 1 + 2 * count]
+        kept = [image if need else None for image, need in zip(images, learnt, strict=True)]
+        ctx.save_for_backward(*kept, *weights)
         if images:
             total = images[0] * weights[0]
             rest = terms
