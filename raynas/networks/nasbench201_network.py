@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from raynas.networks.operations import ReductionBlock, average_pool, conv_norm
 from raynas.spaces.cell import Edge, live_edges
+from raynas.spaces.darts_ops import NOISE
 from raynas.spaces.nasbench201 import EDGES
 
 KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
@@ -106,6 +107,8 @@ class Cell(nn.Module):
         if edge.op in KERNELS:
             output: Tensor = self.convs[_name(edge)](source.rectified)
             return output
+        if edge.op == NOISE:
+            return torch.randn_like(source.value)
         return source.pooled if edge.op == "avg_pool_3x3" else source.value
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from raynas.errors import InvalidArchitectureError, SpaceError, nearest
 from raynas.spaces.architecture import Architecture
 from raynas.spaces.cell import NONE
+from raynas.spaces.darts_ops import NOISE
 from raynas.spaces.mixture import CellKind
 from raynas.spaces.space import Graph, TaskShape
 
@@ -31,13 +32,16 @@ if TYPE_CHECKING:
 Ops = tuple[str, ...]
 
 OPS: Ops = (NONE, "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-"""Every operation, in the published order."""
+"""Every operation of the benchmark, in the published order."""
+
+ALLOWED = (*OPS, NOISE)
+"""What a space may choose from: also noise, for supernets in the manner of S4."""
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """Source and target of each edge, in the order of the text."""
 
 LABELS = ("input", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3", "skip_connect", NONE, "output")
-"""What each node label of `NasBench201.graph` stands for."""
+"""What each node label of `NasBench201.graph` stands for; where there is noise, one more for it."""
 
 MIN_IMAGE_SIZE = 4
 """Two stages halve the image; a third needs something left."""
@@ -64,14 +68,14 @@ class NasBench201:
     Args:
         channels: Channels of the first stage (16 in the paper); each stage doubles them.
         cells_per_stage: Cells in each of the three stages (5 in the paper).
-        ops: Operations to choose from, at least two of `OPS`; their order does not matter.
+        ops: Operations to choose from, at least two of `ALLOWED`; their order does not matter.
+            With `noise` (Zela et al., ICLR 2020: S4) there can be no `none`: every node is fed.
 
     Raises:
         SpaceError: an argument is out of range.
     """
 
     name = "nasbench201"
-    num_labels = len(LABELS)
 
     def __init__(
         self, *, channels: int = 16, cells_per_stage: int = 5, ops: Sequence[str] = OPS
@@ -79,6 +83,7 @@ class NasBench201:
         self.channels = _positive("channels", channels)
         self.cells_per_stage = _positive("cells_per_stage", cells_per_stage)
         self.allowed_ops = _checked(ops)
+        self.num_labels = len(LABELS) + (NOISE in self.allowed_ops)
 
     def __repr__(self) -> str:
         return (
@@ -93,7 +98,10 @@ class NasBench201:
         return map(_architecture, _index_order(self.allowed_ops))
 
     def index(self, architecture: Architecture) -> int:
-        """Return the position in the published order (without the cells that are left out)."""
+        """Return the position in the published order (without the cells that are left out).
+
+        With noise, which the benchmark does not have, in an order of ours.
+        """
         return _indices(self.allowed_ops)[self.ops(architecture)]
 
     def architecture(self, index: int) -> Architecture:
@@ -183,7 +191,8 @@ class NasBench201:
 
     def graph(self, architecture: Architecture) -> Graph:
         """Encode ops as nodes: input, the six edges, output, labelled by `LABELS`; directed."""
-        labels = [LABELS.index(op) for op in ("input", *self.ops(architecture), "output")]
+        names = (*LABELS, NOISE)
+        labels = [names.index(op) for op in ("input", *self.ops(architecture), "output")]
         return Graph(_ADJACENCY.copy(), np.array(labels, dtype=np.int64))
 
     def path_encoding(self, architecture: Architecture) -> NDArray[np.int8]:
@@ -250,14 +259,18 @@ def _positive(name: str, value: int) -> int:
 def _checked(ops: Sequence[str]) -> Ops:
     names = (ops,) if isinstance(ops, str) else tuple(map(str, ops))
     for op in names:
-        if op not in OPS:
-            allowed = ", ".join(OPS)
+        if op not in ALLOWED:
+            allowed = ", ".join(ALLOWED)
             raise SpaceError(
-                f"nasbench201: unknown op {op!r}{nearest(op, OPS)} (allowed: {allowed})"
+                f"nasbench201: unknown op {op!r}{nearest(op, ALLOWED)} (allowed: {allowed})"
             )
     if len(names) != len(set(names)) or len(names) < 2:
         raise SpaceError(f"nasbench201: ops must be two or more different ones, not {list(names)}")
-    return tuple(op for op in OPS if op in names)
+    if NONE in names and NOISE in names:
+        raise SpaceError(
+            f"nasbench201: ops cannot have both {NONE} and {NOISE}, as {list(names)} do"
+        )
+    return tuple(op for op in (NOISE, *OPS) if op in names)
 
 
 @lru_cache(maxsize=_NUM_CELLS)
@@ -308,6 +321,8 @@ def _expression(ops: Ops, keep_zeros: bool) -> str:
 
 
 def _term(source: str, op: str) -> str:
+    if op == NOISE:
+        return NOISE
     if op == NONE or source == _ZERO:
         return _ZERO
     return source if op == "skip_connect" else f"({source})@{op}"
@@ -316,7 +331,8 @@ def _term(source: str, op: str) -> str:
 @cache
 def _index_order(allowed: Ops) -> tuple[Ops, ...]:
     """Return all cells in the benchmark's order: listed by text, then shuffled with seed 88."""
-    cells = list(itertools.product(OPS, repeat=len(EDGES)))
+    ops = allowed if NOISE in allowed else OPS
+    cells = list(itertools.product(ops, repeat=len(EDGES)))
     random.Random(88).shuffle(cells)
     return tuple(cell for cell in cells if set(cell) <= set(allowed))
 

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from raynas.networks.darts_operations import Identity, NormedOperation, Operation, Pool, Zero
+from raynas.networks.darts_operations import Identity, Noise, NormedOperation, Operation, Pool, Zero
 from raynas.spaces.cell import NONE
+from raynas.spaces.darts_ops import NOISE
 from raynas.supernets.norm import Norm
 
 
@@ -49,13 +50,14 @@ class UserOperation(Operation):
 
 BUILT_IN: dict[str, Callable[[int], Operation]] = {
     NONE: lambda channels: Zero(),
+    NOISE: lambda channels: Noise(),
     "skip_connect": lambda channels: Identity(),
     "nor_conv_1x1": lambda channels: NormedConv(channels, 1),
     "nor_conv_3x3": lambda channels: NormedConv(channels, 3),
     "avg_pool_3x3": lambda channels: Pool("avg"),
     "max_pool_3x3": lambda channels: Pool("max"),
 }
-"""The built-in ops of cell spaces."""
+"""The built-in ops of cell spaces and of NAS-Bench-201."""
 
 
 def with_our_norms(module: nn.Module) -> nn.Module:

@@ -39,6 +39,7 @@ SPACES = {
     "s3": S3Space(channels=4, layers=3),
     "s4": S4Space(channels=4, layers=3),
     "nasbench201": NasBench201(channels=4, cells_per_stage=1),
+    "nasbench201, noise": NasBench201(channels=4, cells_per_stage=1, ops=["noise", "nor_conv_3x3"]),
     "cell, last": CellSpace(ops=OWN, nodes=3, channels=4, stages=2, cells_per_stage=1),
     "cell, concat": CellSpace(
         ops=OWN, nodes=4, channels=4, stages=2, cells_per_stage=1, output="concat"
