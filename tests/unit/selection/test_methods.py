@@ -47,7 +47,7 @@ def finish(training, program):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("method", ["darts", "fixed", "sdarts_rs", "drnas"])
+@pytest.mark.parametrize("method", ["darts", "fixed", "sdarts_rs", "drnas", "pc_darts"])
 def test_a_method_and_a_selection_end_with_an_architecture(digits, method, selection):
     training, program = started(digits, method, selection)
     records = finish(training, program)
@@ -59,6 +59,26 @@ def test_a_method_and_a_selection_end_with_an_architecture(digits, method, selec
         assert expressed(training.supernet.kinds, training.decisions)
     if tuned:
         assert {r["metrics"]["lr"] for r in records[3:] if r["metrics"]} == {0.0025}
+
+
+def test_magnitude_multiplies_the_weights_of_ops_and_edges_of_pc_darts(digits):
+    training, _ = started(digits, "pc_darts", {"name": "magnitude"})
+    for number, parameter in enumerate(training.method.parameters):
+        generator = torch.Generator().manual_seed(number)
+        parameter.data.copy_(torch.randn(parameter.shape, generator=generator))
+    alpha, beta = (parameter.data.double() for parameter in training.method.parameters)
+    training.epoch = training.search_epochs  # searched, with these weights
+    program = SupernetProgram(KeepTwo(), training, SelectionConfig(name="magnitude"), seed=1)
+    (record,) = finish(training, program)
+    kind = training.supernet.kinds[0]
+    for decision in record["decisions"]:
+        if decision["node"] is None:
+            continue
+        edges = list(kind.incoming(decision["node"]))
+        weights = alpha.softmax(1)[edges, 1:].amax(dim=1) * beta[edges].softmax(0)
+        assert decision["strengths"] == pytest.approx(weights.tolist(), rel=1e-5)
+        best = sorted(range(len(edges)), key=weights.tolist().__getitem__)[-2:]
+        assert decision["chosen"] == sorted(edges[place] for place in best)
 
 
 @pytest.mark.parametrize("name", ["magnitude", "perturbation"])
