@@ -123,19 +123,18 @@ class Feed:
             batch_size: At most that many images of all workers together.
             cutout_probability: Share of the images that a square is erased from.
         """
-        count, size = len(part), part.images.shape[1]
+        count, device = len(part), self.placement.device
         augmentation = replace(self.data.augmentation, cutout=self.cutout)
-        order = torch.randperm(count, generator=generator)
-        draws = augmentation.draw(count, size, generator)
-        cuts = torch.rand(count, generator=generator) < cutout_probability
+        order = torch.randperm(count, generator=generator).to(device)
+        draws = augmentation.draw(count, part.images.shape[1], generator).to(device)
+        cuts = (torch.rand(count, generator=generator) < cutout_probability).to(device)
         # Equal batches: no image is dropped, and none is alone in a batch norm.
         num_batches = math.ceil(count / batch_size)
-        for places in torch.arange(count).tensor_split(num_batches):
-            mine = places.tensor_split(self.workers.size)[self.workers.rank]
-            images, labels = self._load(
-                part, order[mine], augmentation, draws[mine], cuts[mine] if self.cutout else None
-            )
-            yield Batch(images, labels, len(places))
+        pieces = (tensor.tensor_split(num_batches) for tensor in (order, draws, cuts))
+        for joint in zip(*pieces, strict=True):
+            mine = [piece.tensor_split(self.workers.size)[self.workers.rank] for piece in joint]
+            images, labels = self._load(part, augmentation, *mine)
+            yield Batch(images, labels, len(joint[0]))
 
     def endless(
         self, part: Part, generator: torch.Generator, *, batch_size: int, cutout_probability: float
@@ -147,19 +146,12 @@ class Feed:
             )
 
     def _load(
-        self,
-        part: Part,
-        indices: Tensor,
-        augmentation: Augmentation,
-        draws: Tensor,
-        cuts: Tensor | None,
+        self, part: Part, augmentation: Augmentation, indices: Tensor, draws: Tensor, cuts: Tensor
     ) -> tuple[Tensor, Tensor]:
-        device = self.placement.device
-        indices, draws = indices.to(device), draws.to(device)
         images = self.data.normalise(augmentation.move(part.images[indices], draws))
-        if cuts is not None:
+        if self.cutout:
             erased = augmentation.erase(images, draws)
-            images = torch.where(cuts.to(device)[:, None, None, None], erased, images)
+            images = torch.where(cuts[:, None, None, None], erased, images)
         return self.placement.lay_out(images), part.labels[indices]
 
 
@@ -191,26 +183,25 @@ def selection_batches(
     Raises:
         ValueError: augmented, but nothing to draw from.
     """
-    num_batches = num_selection_batches(part, batch_size)
-    if shuffle_seed is None:
-        if augmented:
-            raise ValueError("augmented batches need a shuffle_seed")
-        labels = part.labels.cpu().numpy()
-        order = torch.from_numpy(
-            stratified_order(labels, derive_rng(data.spec.seed, "selection batches"))
-        )
-        generator = torch.Generator()
-    else:
+    if augmented and shuffle_seed is None:
+        raise ValueError("augmented batches need a shuffle_seed")
+    order, draws = _fixed_order(data, part), None
+    if shuffle_seed is not None:
         generator = torch.Generator().manual_seed(shuffle_seed)
         order = torch.randperm(len(part), generator=generator)
-    draws = data.augmentation.draw(len(part), part.images.shape[1], generator)
-    device = placement.device
+        draws = data.augmentation.draw(len(part), part.images.shape[1], generator)
+    device, num_batches = placement.device, num_selection_batches(part, batch_size)
     for places in torch.arange(len(part)).tensor_split(num_batches):
         indices = order[places].to(device)
         images = part.images[indices]
-        if augmented:
+        if augmented and draws is not None:
             images = data.augmentation.move(images, draws[places].to(device))
         yield placement.lay_out(data.normalise(images)), part.labels[indices]
+
+
+def _fixed_order(data: DataSplits, part: Part) -> Tensor:
+    rng = derive_rng(data.spec.seed, "selection batches")
+    return torch.from_numpy(stratified_order(part.labels.cpu().numpy(), rng))
 
 
 def _take(part: Part, indices: Tensor) -> Part:

@@ -147,7 +147,8 @@ class Learner:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore what `state_dict` returned; it stays as it is, however training goes on."""
+        state = snapshot(state)  # torch's optimisers take tensors over without copying them
         self.bilevel.supernet.load_state_dict(state["supernet"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.bilevel.scaler.is_enabled() and state["scaler"]:

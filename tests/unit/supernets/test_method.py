@@ -120,3 +120,10 @@ def test_recipe_is_all_that_decides():
     assert one.recipe() == other.recipe()
     fields = set(SupernetTrainingConfig.model_fields)
     assert fields - set(one.recipe()) == {"device", "amp", "channels_last", "valid_batch_size"}
+
+
+def test_ramps_rise_from_nothing_to_all_and_stay_there():
+    config = SupernetTrainingConfig(epochs=50, drop_path=0.6, cutout=16, cutout_probability=0.5)
+    assert [config.drop_path_at(e) for e in (0, 25, 50, 80)] == pytest.approx([0, 0.3, 0.6, 0.6])
+    ramp = [config.cutout_probability_at(e) for e in (0, 25, 50, 80)]
+    assert ramp == pytest.approx([0, 0.25, 0.5, 0.5])

@@ -11,6 +11,7 @@ from raynas.supernets import METHODS
 from raynas.supernets.decisions import Decisions
 from raynas.supernets.metrics import describe, skip_gap
 from raynas.training.checkpoint import load_checkpoint, save_checkpoint
+from raynas.training.loop import snapshot
 
 # Options with which every method shows all it does within the 4 epochs of these tests.
 SHORT = {
@@ -67,6 +68,18 @@ def test_resumed_training_is_bit_equal(make_training, train, tmp_path, same, nam
     assert same(second.save(), whole.save())
 
 
+def test_a_later_stage_resumes_bit_equal(make_training, train, same):
+    options = {"partials": [4, 2, 1], "ops": [4, 2]}
+
+    def make():
+        return make_training("nasbench201", "drnas_progressive", options, epochs=6)
+
+    first, second = train(make(), 5), make()
+    second.load(first.save())
+    assert second.supernet.stages[0].mixed.partial == 1
+    assert same(train(second, 1).save(), train(first, 1).save())
+
+
 def test_a_snapshot_does_not_change_as_training_goes_on(make_training, train, same):
     training = train(make_training(), 1)
     state, again = training.save(), training.save()
@@ -74,6 +87,15 @@ def test_a_snapshot_does_not_change_as_training_goes_on(make_training, train, sa
     train(training, 1)
     assert same(state, again)
     assert not same(state, training.save())
+
+
+def test_what_is_loaded_does_not_change_either(make_training, train, same):
+    state = train(make_training(), 1).save()
+    again = snapshot(state)
+    training = make_training()
+    training.load(state)
+    train(training, 1)
+    assert same(state, again)
 
 
 def test_another_seed_is_another_training(make_training, train, same):
