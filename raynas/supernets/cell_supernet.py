@@ -16,8 +16,8 @@ from raynas.networks.user_cell_network import OpMaker
 from raynas.spaces.cell_space import Op
 from raynas.spaces.mixture import CellKind
 from raynas.spaces.space import TaskShape
-from raynas.supernets.fused import Weights
 from raynas.supernets.mixed_cell import MixedCell
+from raynas.supernets.node_sum import Weights
 from raynas.supernets.norm import Norm
 from raynas.supernets.operations import BUILT_IN, UserOperation
 from raynas.supernets.supernet import Carried, CellStage, Stage, Supernet, channels_last

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from raynas.networks.darts_operations import Operation, Pool
 from raynas.spaces.mixture import CellKind
-from raynas.supernets.fused import NodeSum, State, Weights, joined
+from raynas.supernets.node_sum import NodeSum, State, Weights, joined
 
 
 class MixedCell(nn.Module):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from raynas.supernets.decisions import Question
-from raynas.supernets.fused import NodeSum, State, Sums, Weights
+from raynas.supernets.node_sum import NodeSum, State, Sums, Weights
 from raynas.supernets.supernet import Carried, CellStage
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from raynas.spaces.mixture import CellKind
-from raynas.supernets.fused import Weights
 from raynas.supernets.mixed_cell import MixedCell
 from raynas.supernets.mixture import Mixture
+from raynas.supernets.node_sum import Weights
 from raynas.supernets.norm import Norm
 
 Carried = tuple[Tensor, ...]

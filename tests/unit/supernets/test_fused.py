@@ -6,17 +6,9 @@ import torch.nn.functional as F
 from torch.autograd import gradcheck, gradgradcheck
 
 from raynas.networks.darts_operations import Pool, make_operation
-from raynas.supernets.fused import (
-    NodeSum,
-    State,
-    Sums,
-    Weights,
-    joined,
-    phases,
-    unphased,
-    weighted_sum,
-)
+from raynas.supernets.fused import phases, unphased, weighted_sum
 from raynas.supernets.mixture import Mixture
+from raynas.supernets.node_sum import NodeSum, State, Sums, Weights, joined
 from raynas.supernets.norm import Norm
 
 
@@ -174,3 +166,16 @@ def test_paths_are_dropped_image_by_image_but_identities_are_kept():
     assert ((kept == 0) | (kept - 4 / 3).abs().lt(1e-12)).all()
     assert (kept == kept[:, :1]).all()
     assert 0 < (kept[:, 0] == 0).sum() < 32
+
+
+@pytest.mark.parametrize("size", [6, 5])
+def test_a_dropped_image_is_dropped_in_all_of_its_phases(size):
+    torch.manual_seed(0)
+    operation = make_operation("dil_conv_3x3", 2, affine=False, norm=Norm).double()
+    images = torch.randn(32, 2, size, size, dtype=torch.float64)
+    _, weights = weights_of([1.0])
+    total = NodeSum(drop=0.5)
+    total.add_op(operation, State(images), weights, (0, 0))
+    ratio = joined(total.sums(), 2) / operation(F.relu(images))
+    torch.testing.assert_close(ratio, ratio[:, :1, :1, :1].expand_as(ratio))
+    assert set(ratio[:, 0, 0, 0].round(decimals=6).tolist()) == {0.0, 2.0}
