@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raynas.spaces.cell_space import CellSpace
@@ -63,6 +63,7 @@ def check(decisions):
             assert gradient is None or decided == (not gradient[edge].any())
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.data())
 def test_rows_and_gradients_after_any_decisions(data):
     space = data.draw(st.sampled_from(SPACES))
@@ -81,6 +82,7 @@ def test_rows_and_gradients_after_any_decisions(data):
     assert other.complete == decisions.complete
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.data())
 def test_deciding_on_ends_with_an_architecture(data):
     space = data.draw(st.sampled_from(SPACES))
