@@ -1,5 +1,6 @@
 """Supernet runs on a real Ray: Train workers, evaluators, and what they must agree on."""
 
+import json
 import os
 import signal
 import threading
@@ -10,9 +11,14 @@ import pandas as pd
 import pytest
 import ray
 import torch
+import yaml
+from typer.testing import CliRunner
 
 from raynas import api
+from raynas.cli.main import app
 from raynas.engine.evaluators import EvaluatorPool, start_host
+from raynas.errors import TrialError
+from raynas.runs.supernet_journal import read_supernet_journal
 from raynas.selection.scoring import Request, local_scorer
 from raynas.supernet_config import load_supernet_config
 from raynas.supernet_setup import SupernetParts, set_up_supernet
@@ -160,12 +166,28 @@ def test_two_workers_train_as_one_with_the_joint_batch(local_ray, tmp_path):
     assert not list((tmp_path / "two" / "checkpoints").glob("*.json"))
 
 
-def test_one_worker_on_ray_is_bit_by_bit_one_process_without(local_ray, tmp_path):
+def test_the_command_on_ray_is_bit_by_bit_one_process_without(local_ray, tmp_path):
     here = api.search_supernet(config=TOY, out=tmp_path / "here", engine="local")
-    there = api.search_supernet(config=TOY, out=tmp_path / "there")
-    assert there.architecture == here.architecture
-    assert np.array_equal(theta(tmp_path / "here"), theta(tmp_path / "there"))
+    config = tmp_path / "toy.yaml"
+    config.write_text(yaml.safe_dump(TOY))
+    there = tmp_path / "there"
+    ran = CliRunner().invoke(app, ["supernet", str(config), "--out", str(there), "--json"])
+    assert ran.exit_code == 0, ran.output
+    found = json.loads(ran.stdout)
+    assert found["architecture"] == here.architecture.text
+    assert found["decisions"] == 6
+    assert np.array_equal(theta(tmp_path / "here"), theta(there))
     columns = ["option", "correct", "loss", "chosen"]
     one = pd.read_parquet(tmp_path / "here" / "decisions.parquet")[columns]
-    other = pd.read_parquet(tmp_path / "there" / "decisions.parquet")[columns]
+    other = pd.read_parquet(there / "decisions.parquet")[columns]
     assert one.equals(other)
+
+
+@pytest.mark.slow
+def test_divergence_on_two_workers_is_told_once_and_not_repeated(local_ray, tmp_path):
+    training = {**TOY["training"], "epochs": 6, "lr": 1e4, "min_lr": 0, "grad_clip": None}
+    with pytest.raises(TrialError, match=r"diverged at epoch .* checkpoint"):
+        api.search_supernet(config=TOY, training=training, workers=2, out=tmp_path / "run")
+    log, _ = read_supernet_journal(tmp_path / "run" / "journal.jsonl")
+    assert log.failure is not None
+    assert len(log.sessions) == 1
