@@ -6,6 +6,7 @@ Liu et al., "DARTS: Differentiable Architecture Search", ICLR 2019.
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from raynas.config import Section
 from raynas.supernets.bilevel import Gradients, Outcome, Step, axpy
@@ -52,30 +53,38 @@ class Darts(Method):
             outcome = bilevel.run(step.valid, self.draw(step))
             loss = self.penalised(outcome.loss, step)
             found = bilevel.gradient(loss, [*alphas, *weights])
-            direct, v = found[:size], found[size:]
-            norm = torch.nn.utils.get_total_norm([one for one in v if one is not None])
-            epsilon = _EPSILON / float(norm)
-            sides = []
-            for sign in (1, -1):
-                with torch.no_grad():
-                    moved = axpy(before, sign * epsilon, v)
-                    torch._foreach_copy_(weights, [one for one in moved if one is not None])
-                with bilevel.frozen_weights():
-                    train = bilevel.run(step.train, self.draw(step))
-                sides.append(bilevel.gradient(train.loss, alphas))
+            implicit = self._implicit(step, before, found[size:])
         with torch.no_grad():
             torch._foreach_copy_(weights, before)
-        implicit = axpy(sides[0], -1, sides[1])
-        return outcome, axpy(direct, -step.lr / (2 * epsilon), implicit)
+        return outcome, axpy(found[:size], -step.lr, implicit)
+
+    def _implicit(self, step: Step, before: list[Tensor], v: Gradients) -> Gradients:
+        """Return the product of ∂²L_train/∂α∂w at w with v; moves w."""
+        bilevel, sides = step.bilevel, []
+        norm = float(torch.nn.utils.get_total_norm([one for one in v if one is not None]))
+        if norm == 0:
+            return [None] * len(self.parameters)
+        epsilon = _EPSILON / norm
+        for sign in (1, -1):
+            with torch.no_grad():
+                moved = axpy(before, sign * epsilon, v)
+                torch._foreach_copy_(bilevel.weights, [one for one in moved if one is not None])
+            with bilevel.frozen_weights():
+                loss = bilevel.run(step.train, self.draw(step)).loss
+            sides.append(bilevel.gradient(loss, self.parameters))
+        zeros: Gradients = [None] * len(self.parameters)
+        difference = axpy(sides[0], -1, sides[1])
+        return axpy(zeros, 1 / (2 * epsilon), difference)
 
     @torch.no_grad()
     def _step_ahead(self, step: Step, gradients: Gradients) -> None:
         """Move w one step of SGD, without touching its momentum; clipping is left out."""
+        (group,) = step.optimizer.param_groups
         for weight, gradient in zip(step.bilevel.weights, gradients, strict=True):
             if gradient is None:
                 continue
-            momentum = step.optimizer.state[weight].get("momentum_buffer")
-            move = gradient.add(weight, alpha=self.config.weight_decay)
+            momentum = step.optimizer.state.get(weight, {}).get("momentum_buffer")
+            move = gradient.add(weight, alpha=group["weight_decay"])
             if momentum is not None:
-                move.add_(momentum, alpha=self.config.momentum)
+                move.add_(momentum, alpha=group["momentum"])
             weight.sub_(move, alpha=step.lr)

@@ -24,6 +24,7 @@ SHORT = {
         "lag": 1,
         "earliest": 0,
         "on_rise": "regularise",
+        "exact_up_to": 0,
         "iterations": 3,
     },
     "drnas_progressive": {"partials": [4, 2], "ops": [3]},
@@ -57,15 +58,14 @@ def test_every_method_trains_and_theta_is_sane(make_training, train, name, space
 
 @pytest.mark.parametrize("name", METHODS)
 def test_resumed_training_is_bit_equal(make_training, train, tmp_path, same, name):
-    options, settings = SHORT.get(name), LONGER.get(name, {})
-    whole = train(make_training("nasbench201", name, options, **settings), 4)
-    first = train(make_training("nasbench201", name, options, **settings), 2)
+    def make():
+        settings = {"batch_size": 16, **LONGER.get(name, {})}
+        return make_training("nasbench201", name, SHORT.get(name), **settings)
+
+    first, second = train(make(), 2), make()
     save_checkpoint(tmp_path / "c", first.save())
-    second = make_training("nasbench201", name, options, **settings)
     second.load(load_checkpoint(tmp_path / "c"))
-    train(second, 2)
-    assert second.epoch == whole.epoch
-    assert same(second.save(), whole.save())
+    assert same(train(second, 2).save(), train(first, 2).save())
 
 
 def test_a_later_stage_resumes_bit_equal(make_training, train, same):
