@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from raynas.networks.operations import ReductionBlock, average_pool, conv_norm
 from raynas.spaces.cell import Edge, live_edges
 from raynas.spaces.darts_ops import NOISE
-from raynas.spaces.nasbench201 import EDGES
+from raynas.spaces.nasbench201 import EDGES, NUM_STAGES
 
 KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 """Kernel side of each convolution."""
@@ -56,7 +56,7 @@ class NasBench201Network(nn.Module):
         edges = [Edge(*ends, op) for ends, op in zip(EDGES, ops, strict=True)]
         self.stem = conv_norm(in_channels, channels, 3)
         self.body = nn.Sequential()
-        for stage in range(3):
+        for stage in range(NUM_STAGES):
             if stage > 0:
                 self.body.append(ReductionBlock(channels, 2 * channels))
                 channels *= 2

@@ -43,6 +43,9 @@ EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 LABELS = ("input", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3", "skip_connect", NONE, "output")
 """What each node label of `NasBench201.graph` stands for; where there is noise, one more for it."""
 
+NUM_STAGES = 3
+"""Stages of cells, with a block that halves the image between them."""
+
 MIN_IMAGE_SIZE = 4
 """Two stages halve the image; a third needs something left."""
 

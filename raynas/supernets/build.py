@@ -1,9 +1,11 @@
 """The supernet of a space."""
 
+from collections.abc import Mapping
+
 from raynas.errors import SpaceError
-from raynas.spaces.cell_space import CellSpace
+from raynas.spaces.cell_space import CellSpace, Op
 from raynas.spaces.darts_family import DartsFamily
-from raynas.spaces.nasbench201 import NasBench201
+from raynas.spaces.nasbench201 import NUM_STAGES, NasBench201
 from raynas.spaces.space import SearchSpace, TaskShape
 from raynas.supernets.cell_supernet import CellSupernet
 from raynas.supernets.darts_supernet import DartsSupernet
@@ -36,32 +38,34 @@ def build_supernet(space: SearchSpace, task: TaskShape, *, partial: int = 1) -> 
             "the number of partial channels must divide them"
         )
     if isinstance(space, DartsFamily):
-        return DartsSupernet(
-            space.kinds,
-            channels=space.channels,
-            layers=space.layers,
-            stem=space.stem,
-            partial=partial,
-            in_channels=task.in_channels,
-            num_classes=task.num_classes,
-        )
+        return _darts(space, task, partial)
+    return _cells(space, task, partial)
+
+
+def _darts(space: DartsFamily, task: TaskShape, partial: int) -> Supernet:
+    return DartsSupernet(
+        space.kinds,
+        channels=space.channels,
+        layers=space.layers,
+        stem=space.stem,
+        partial=partial,
+        in_channels=task.in_channels,
+        num_classes=task.num_classes,
+    )
+
+
+def _cells(space: NasBench201 | CellSpace, task: TaskShape, partial: int) -> Supernet:
+    ops: Mapping[str, Op]
     if isinstance(space, NasBench201):
-        return CellSupernet(
-            space.kinds[0],
-            {op: op for op in space.allowed_ops},
-            concat=False,
-            channels=space.channels,
-            stages=3,
-            cells_per_stage=space.cells_per_stage,
-            partial=partial,
-            task=task,
-        )
+        ops, stages, concat = {op: op for op in space.allowed_ops}, NUM_STAGES, False
+    else:
+        ops, stages, concat = space.ops, space.stages, space.output == "concat"
     return CellSupernet(
         space.kinds[0],
-        space.ops,
-        concat=space.output == "concat",
+        ops,
+        concat=concat,
         channels=space.channels,
-        stages=space.stages,
+        stages=stages,
         cells_per_stage=space.cells_per_stage,
         partial=partial,
         task=task,

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from raynas.networks.darts_operations import Noise
 from raynas.seeds import derive_seed
-from raynas.spaces.cell import NONE
 from raynas.supernets.decisions import Question
 from raynas.supernets.mixture import Mixture
 from raynas.supernets.sharing import SharedCell
@@ -137,8 +136,7 @@ def leave_out(supernet: Supernet, mixture: Mixture, question: Question, option: 
     kind, edge = question.kind, question.edge
     if edge is None:
         return mixture.without_edge(kind, option)
-    active = mixture.active[kind][edge, option]
-    if not active or supernet.kinds[kind].ops[edge][option] == NONE:
+    if not mixture.active[kind][edge, option] or supernet.adds_nothing(kind, edge, option):
         return mixture
     return mixture.without_op(kind, edge, option)
 

@@ -70,6 +70,12 @@ class MixedCell(nn.Module):
             states.append(self.node_state(total, inputs[0]))
         return [state.full for state in states[len(inputs) :]]
 
+    def operation(self, edge: int, op: int) -> Operation:
+        """Return an op of an edge."""
+        operation = cast(nn.ModuleList, self.edges[edge])[op]
+        assert isinstance(operation, Operation)
+        return operation
+
     def source(self, edge: int) -> int:
         """Return the state that an edge comes from."""
         return self.kind.edges[edge][0]
@@ -102,6 +108,4 @@ class MixedCell(nn.Module):
     ) -> None:
         """Add what some ops of an edge make of a state."""
         for op in ops:
-            operation = cast(nn.ModuleList, self.edges[edge])[op]
-            assert isinstance(operation, Operation)
-            total.add_op(operation, state, weights, (edge, op))
+            total.add_op(self.operation(edge, op), state, weights, (edge, op))

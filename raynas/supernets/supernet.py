@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from raynas.networks.darts_operations import Zero
 from raynas.spaces.mixture import CellKind
 from raynas.supernets.mixed_cell import MixedCell
 from raynas.supernets.mixture import Mixture
@@ -99,6 +100,12 @@ class Supernet(nn.Module):
     def tracking(self, on: bool) -> None:
         for norm in self.norms():
             norm.tracking = on
+
+    def adds_nothing(self, kind: int, edge: int, op: int) -> bool:
+        """Return whether an op is `none`, by whatever name."""
+        cells = (stage for stage in self.stages if isinstance(stage, CellStage))
+        mixed = next(cell.mixed for cell in cells if cell.number == kind)
+        return isinstance(mixed.operation(edge, op), Zero)
 
     def norms(self) -> list[Norm]:
         """Return the batch norms."""

@@ -230,6 +230,15 @@ def test_options_that_add_nothing_are_one_candidate():
     assert scores.loss[0, 0] == scores.loss[1, 0] != scores.loss[2, 0]
 
 
+def test_none_by_another_name_adds_nothing_either():
+    ops = {"empty": "none", "skip": "skip_connect"}
+    space = CellSpace(ops=ops, channels=2, stages=1, cells_per_stage=1)
+    supernet, decisions, theta, _ = make(space)
+    mixture = decisions.mix(theta)
+    assert leave_out(supernet, mixture, Question(0, (0, 1), edge=0), 0) is mixture
+    assert leave_out(supernet, mixture, Question(0, (0, 1), edge=0), 1) is not mixture
+
+
 def test_cells_before_the_first_of_the_kind_are_run_once():
     supernet, decisions, theta, _ = make(S3Space(channels=2, layers=6))
     reduce = Question(1, (1, 2), edge=0)
