@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from raynas.comparing.comparison import Comparison
     from raynas.session import Listener, SearchResult
-    from raynas.setup import MakeProposer, Policy
+    from raynas.setup import CostFunction, MakeProposer, Policy
 
 Named = str | Mapping[str, Any]
 """A name (ours, or ``module:Class``), or a mapping with a ``name`` and its options."""
@@ -42,6 +42,9 @@ def search(
     proposer: "MakeProposer | Named | None" = None,
     objective: Objective | None = None,
     score: Score | None = None,
+    constraints: Mapping[str, Any] | None = None,
+    objectives: str | Sequence[str] | None = None,
+    costs: "Mapping[str, CostFunction] | None" = None,
     seed: int | None = None,
     workers: int | None = None,
     config: Path | Mapping[str, Any] | SearchConfig | None = None,
@@ -67,6 +70,9 @@ def search(
         proposer: Which next: a name, a proposer, or a function from a space to one.
         objective: What training means, if not training on `data`.
         score: Zero-cost proxies of architectures, if the objective is your own.
+        constraints: What a network may cost: keys of `raynas.config.ConstraintsConfig`.
+        objectives: What counts: ``"accuracy,latency"``; all but accuracy are minimised.
+        costs: Your own functions from an architecture to its ``params``, ``flops`` or ``latency``.
         seed: Every draw derives from it.
         workers: Networks trained side by side (None: as many as fit).
         config: A YAML file, a mapping, or a `SearchConfig`; what it leaves out has defaults.
@@ -87,7 +93,14 @@ def search(
     from raynas.session import Session
     from raynas.setup import Parts
 
-    values = {"data": data, "budget": budget, "levels": levels, "seed": seed, "workers": workers}
+    values: dict[str, Any] = {
+        "data": data,
+        "budget": budget,
+        "levels": levels,
+        "seed": seed,
+        "workers": workers,
+    }
+    values |= {"constraints": constraints, "objectives": objectives}
     overrides = {key: value for key, value in values.items() if value is not None}
     for kind, it in (("space", space), ("policy", policy), ("proposer", proposer)):
         if isinstance(it, str | Mapping):
@@ -105,6 +118,7 @@ def search(
         proposer=None if isinstance(proposer, str | Mapping) else proposer,
         objective=objective,
         score=score,
+        costs=costs,
     )
     return Session(resolved, parts, folder, listener).run(engine, address, scheduler)
 
@@ -117,6 +131,7 @@ def resume(
     proposer: "MakeProposer | None" = None,
     objective: Objective | None = None,
     score: Score | None = None,
+    costs: "Mapping[str, CostFunction] | None" = None,
     scheduler: "TrialScheduler | None" = None,
     engine: Literal["ray", "simulate"] = "ray",
     workers: int | None = None,
@@ -133,6 +148,7 @@ def resume(
         proposer: Likewise.
         objective: Likewise.
         score: Likewise.
+        costs: Likewise.
         scheduler: Likewise.
         engine: Likewise.
         workers: Trials side by side from now on (None: as in the config).
@@ -154,7 +170,7 @@ def resume(
         _refuse_foreign_code(config, folder)
     if workers is not None:
         config = config.model_copy(update={"workers": workers})
-    parts = Parts(space, policy, proposer, objective, score)
+    parts = Parts(space, policy, proposer, objective, score, costs)
     given = parts.given()
     missing = [kind for kind in folder.read_manifest().get("own_parts", []) if kind not in given]
     if missing:
@@ -395,6 +411,13 @@ def _refuse_foreign_code(config: SearchConfig, folder: RunFolder) -> None:
                 f"{folder.config}: {kind} {code!r} is code outside raynas; "
                 "pass --trust-code to import it"
             )
+    from raynas.costing import foreign_sources
+
+    for code in foreign_sources(config):
+        raise ConfigError(
+            f"{folder.config}: constraints name {code!r}, code outside raynas; "
+            "pass --trust-code to import it"
+        )
 
 
 def _same_but_where(first: SearchConfig, second: SearchConfig) -> bool:

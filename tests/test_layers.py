@@ -19,6 +19,7 @@ RANKS = {
     "engine": 7,
     "setup": 7,
     "loading": 7,
+    "costing": 6,
     "session": 8,
     "supernet_session": 8,
     "comparing": 8,
