@@ -2,7 +2,7 @@
 
 import typer
 
-from raynas.cli import compare, search, status, table
+from raynas.cli import compare, retrain, search, status, table
 
 app = typer.Typer(
     name="raynas",
@@ -15,6 +15,7 @@ app = typer.Typer(
 app.command("search")(search.search)
 app.command("resume")(search.resume)
 app.command("status")(status.status)
+app.command("retrain")(retrain.retrain)
 app.command("compare")(compare.compare)
 app.add_typer(table.app, name="table")
 

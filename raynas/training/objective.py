@@ -167,12 +167,17 @@ class TrainingObjective(Objective):
         test = self._test(device)
         return NetworkTrial(network, splits, self.training, seed, counts, test, replicas)
 
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a part that is kept for the end (loads the data, not that part)."""
+        return self.splits(_CPU).has_test
+
     def final_part(self, device: torch.device) -> tuple[str, Part]:
         """Return what final figures are of: ``test`` and that part, or ``valid`` if there is none.
 
         Nothing may be decided by it; only what has been trained to the end may ask.
         """
-        if self.splits(device).has_test:
+        if self.has_test:
             return "test", load_test_once(self.data, device)
         return "valid", self.splits(device).valid
 
