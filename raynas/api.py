@@ -3,7 +3,6 @@
 Objects are passed; names exist only in configs. The command line calls nothing else.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +11,7 @@ from raynas.config import SearchConfig, load_search_config, validate
 from raynas.errors import ConfigError, RunFolderError, nearest
 from raynas.proposing import PROPOSERS
 from raynas.registry import foreign_code
-from raynas.runs.folder import RunFolder
+from raynas.runs.folder import RunFolder, new_folder
 from raynas.runs.journal import read_journal
 from raynas.scheduling import POLICIES
 from raynas.scheduling.objective import Objective
@@ -110,7 +109,7 @@ def search(
     resolved = load_search_config(
         config, preset=preset, overrides=overrides, assignments=tuple(assignments)
     )
-    folder = RunFolder(out if out is not None else _new_folder("search"))
+    folder = RunFolder(out if out is not None else new_folder("search"))
     folder.check_free()
     parts = Parts(
         space=None if isinstance(space, str | Mapping) else space,
@@ -373,7 +372,7 @@ def compare(
     epochs = check_budgets(measured, budgets)
     for method in chosen:
         method.check(measured, epochs[0])
-    folder = Path(out) if out is not None else _new_folder("compare")
+    folder = Path(out) if out is not None else new_folder("compare")
     open_folder(folder, table, chosen)
     jobs = [Job(m, b, seed) for b in epochs for seed in range(seeds) for m in chosen]
     records = run_all(
@@ -390,16 +389,6 @@ def compare(
     )
     comparison.write(folder)
     return comparison
-
-
-def _new_folder(kind: str) -> Path:
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    path = Path("runs") / f"{kind}-{stamp}"
-    number = 2
-    while path.exists():
-        path = Path("runs") / f"{kind}-{stamp}-{number}"
-        number += 1
-    return path
 
 
 def _refuse_foreign_code(config: SearchConfig, folder: RunFolder) -> None:

@@ -23,6 +23,8 @@ RANKS = {
     "session": 8,
     "supernet_session": 8,
     "comparing": 8,
+    "retraining": 8,
+    "exporting": 8,
     "api": 9,
     "cli": 10,
     "testing": 11,
