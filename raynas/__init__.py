@@ -7,7 +7,9 @@ if TYPE_CHECKING:
     from raynas.api import build_table, compare, import_table, resume, search, status
     from raynas.config import SearchConfig
     from raynas.errors import RaynasError, UsageError
+    from raynas.exporting.api import export
     from raynas.loading import load
+    from raynas.retraining.api import retrain
     from raynas.scheduling.budget import Budget, largest_pool, nosh_cost
     from raynas.scheduling.full import FullPolicy
     from raynas.scheduling.nosh import NoshPolicy
@@ -44,11 +46,13 @@ _HOMES = {
     "UsageError": "raynas.errors",
     "build_table": "raynas.api",
     "compare": "raynas.api",
+    "export": "raynas.exporting.api",
     "import_table": "raynas.api",
     "largest_pool": "raynas.scheduling.budget",
     "load": "raynas.loading",
     "nosh_cost": "raynas.scheduling.budget",
     "resume": "raynas.api",
+    "retrain": "raynas.retraining.api",
     "search": "raynas.api",
     "status": "raynas.api",
 }
@@ -74,11 +78,13 @@ __all__ = [
     "UsageError",
     "build_table",
     "compare",
+    "export",
     "import_table",
     "largest_pool",
     "load",
     "nosh_cost",
     "resume",
+    "retrain",
     "search",
     "status",
 ]

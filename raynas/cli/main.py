@@ -2,7 +2,7 @@
 
 import typer
 
-from raynas.cli import compare, retrain, search, status, table
+from raynas.cli import compare, export, retrain, search, status, table
 
 app = typer.Typer(
     name="raynas",
@@ -16,6 +16,7 @@ app.command("search")(search.search)
 app.command("resume")(search.resume)
 app.command("status")(status.status)
 app.command("retrain")(retrain.retrain)
+app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.add_typer(table.app, name="table")
 

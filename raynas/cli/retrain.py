@@ -106,16 +106,17 @@ class Lines:
     def __init__(self) -> None:
         self._said_at = -_LINE_EVERY_S
         self._closed: set[int] | None = None
-        self._began_with = 0
-        self._began_at = 0.0
+        self._known = 0
+        self._began: tuple[int, float] | None = None
 
     def __call__(self, records: "Records", config: "RetrainConfig") -> None:
         """Print what is new."""
         closed = {record.job.id for record in records if record.closed}
         if self._closed is None:  # what an earlier session did is no news
-            self._closed, self._began_with = closed, records.epochs
-            self._began_at = records.elapsed_s
+            self._closed, self._known = closed, records.epochs
             print(opening(config), flush=True)
+        elif self._began is None and records.epochs > self._known:  # starting up is no pace
+            self._began = records.epochs, records.elapsed_s
         for job_id in sorted(closed - self._closed):
             print(job_line(records, config, job_id), flush=True)
         now = time.monotonic()
@@ -140,12 +141,17 @@ class Lines:
                 f"{label} seed {record.job.repetition}: epoch {record.epochs}, "
                 f"{kind} {percent(shown)}"
             )
-        new = records.epochs - self._began_with
-        left = sum(config.epochs - r.epochs for r in records if not r.closed)
-        if new and left:
-            pace_s = (records.elapsed_s - self._began_at) / new
-            parts.append(f"about {duration(pace_s * left)} left")
+        left_s = self._left_s(records, config)
+        if left_s:
+            parts.append(f"about {duration(left_s)} left")
         return " | ".join(parts)
+
+    def _left_s(self, records: "Records", config: "RetrainConfig") -> float | None:
+        """Return the seconds the rest will take at the pace so far; None before there is one."""
+        if self._began is None or records.epochs == self._began[0]:
+            return None
+        pace_s = (records.elapsed_s - self._began[1]) / (records.epochs - self._began[0])
+        return pace_s * sum(config.epochs - r.epochs for r in records if not r.closed)
 
 
 def opening(config: "RetrainConfig") -> str:

@@ -70,7 +70,11 @@ def test_the_mobile_setting_with_step_decay():
     config, objective = protocol("imagenet-mobile", **MOBILE)
     training = objective.training
     assert (config.epochs, training.batch_size, training.weight_decay) == (250, 128, 3e-5)
-    assert (training.label_smoothing, training.auxiliary_weight, training.drop_path) == (0.1, 0.4, 0)
+    assert (training.label_smoothing, training.auxiliary_weight, training.drop_path) == (
+        0.1,
+        0.4,
+        0,
+    )
     assert (training.resized_crop, training.color_jitter) == (0.08, (0.4, 0.4, 0.4, 0.2))
     assert rates(training) == pytest.approx([0.1 * 0.97**e for e in range(250)])
     assert config.data.options == {"test_fraction": 0.0}
