@@ -157,8 +157,11 @@ class Session:
         minimised = setup.costs.minimised if setup.costs is not None else ()
 
         def describe(best: Candidate) -> dict[str, Any]:
-            front = {"front": front_rows(pool, minimised)} if minimised else {}
-            return {**front, **_how_to_rebuild(setup, best)}
+            rebuild = _how_to_rebuild(setup, best)
+            if not minimised:
+                return rebuild
+            objectives = ["accuracy", *minimised]
+            return {"objectives": objectives, "front": front_rows(pool, minimised), **rebuild}
 
         views = Views(self._folder, pool, describe)
 

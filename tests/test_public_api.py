@@ -29,7 +29,8 @@ def test_import_is_light():
 def test_help_is_light():
     code = (
         "from typer.testing import CliRunner; from raynas.cli.main import app\n"
-        "for line in ('', 'search', 'resume', 'status', 'compare', 'table', 'table build'):\n"
+        "for line in ('', 'search', 'resume', 'status', 'compare', 'table', 'table build',\n"
+        "             'retrain', 'export'):\n"
         "    args = line.split()\n"
         "    result = CliRunner().invoke(app, [*args, '--help'])\n"
         "    assert result.exit_code == 0 and len(result.output) > 200, result.output"

@@ -156,13 +156,16 @@ class Lines:
 
 def opening(config: "RetrainConfig") -> str:
     """Return one line on what will be trained."""
-    count = len(config.architectures)
-    networks = "1 architecture" if count == 1 else f"{count} architectures"
-    seeds = "1 seed" if config.seeds == 1 else f"{config.seeds} seeds"
+    networks = counted(len(config.architectures), "architecture")
     return (
-        f"{networks}, {seeds}, {config.epochs} epochs each on {config.data.name} "
-        f"(preset {config.preset})"
+        f"{networks}, {counted(config.seeds, 'seed')}, {counted(config.epochs, 'epoch')} each "
+        f"on {config.data.name} (preset {config.preset})"
     )
+
+
+def counted(number: int, word: str) -> str:
+    """Return a number of things in words, e.g. ``3 seeds``."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def job_line(records: "Records", config: "RetrainConfig", job_id: int) -> str:

@@ -259,4 +259,7 @@ def _impossible(space: LimitedSpace, looked_at: list[Architecture]) -> str:
         what = f"{_KEYS[name]} {highest:,.10g}: " if math.isfinite(highest) else ""
         passing = int((known <= highest).sum())
         parts.append(f"{what}{passing} of {len(looked_at):,} pass, {smallest}")
-    return f"constraints: no architecture of {space.name} passes ({'; '.join(parts)})"
+    return (
+        f"constraints: no architecture sampled from {space.name} keeps within the limits "
+        f"({'; '.join(parts)})"
+    )

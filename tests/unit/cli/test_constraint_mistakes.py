@@ -9,8 +9,12 @@ SMALL = ["--set", "data.train_size=40", "--set", "level0.mode=off"]
 
 MISTAKES = [
     (
-        ["--max-params", "100"],
-        ["max_params 100: 0 of 1,000 pass, smallest num_params 4,"],
+        ["--max-params", "100", "--set", "space.ops=[none,skip_connect]"],
+        ["nasbench201", "max_params 100: 0 of 64 pass, smallest num_params 18,"],
+    ),
+    (
+        ["--max-params", "2k", "--set", "constraints.params=builtins:id"],  # any large number
+        ["max_params 2,000: 0 of 1,000 pass, smallest num_params "],
     ),
     (["--max-params", "few"], ["constraints.max_params", "'few'"]),
     (["--max-params", "0"], ["constraints.max_params", "greater than 0"]),

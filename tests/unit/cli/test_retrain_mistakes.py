@@ -103,7 +103,7 @@ def test_one_of_each():
         data="digits",
         epochs=1,
     )
-    assert opening(one).startswith("1 architecture, 1 seed, 1 epochs")
+    assert opening(one).startswith("1 architecture, 1 seed, 1 epoch each")
 
 
 def test_the_last_epoch_comes_first(records, config, tmp_path):
