@@ -179,7 +179,9 @@ def set_up_supernet(
     """
     space = _space(config) if parts.space is None else parts.space
     if not isinstance(space, MixableSpace):
-        raise SpaceError(f"space {space.name!r} has no supernet: it does not say what one would mix")
+        raise SpaceError(
+            f"space {space.name!r} has no supernet: it does not say what one would mix"
+        )
     if parts.selection is None:
         lookup("selection", config.selection.name, SELECTIONS)
     method = parts.method or make_method(config.method.name, config.method.options)
