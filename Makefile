@@ -32,7 +32,7 @@ speed: $(STAMP)  ## speed scripts: ratios measured side by side, no verdicts
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		-c constraints.txt -e '.[dev,plot,cluster]'
+		-c constraints.txt -e '.[dev,plot,cluster,onnx]'
 	touch $(STAMP)
 
 clean:

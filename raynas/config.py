@@ -82,6 +82,50 @@ class ResourcesConfig(Section):
     gpus: float | None = Field(None, ge=0)
 
 
+class ConstraintsConfig(Section):
+    """What a network may cost to run; kept before anything is trained.
+
+    Limits are numbers, or text with k, M or G: ``1.5M``. What counts parameters and FLOPs (of
+    one image), and what times, is a network built for the search's data, unless a source is given:
+    a file ``PATH`` or ``PATH:COLUMN`` (Parquet or CSV), or ``module:function`` from an architecture
+    to the number.
+
+    Attributes:
+        max_params: Most parameters (None: no limit).
+        max_flops: Most multiply-accumulates of one image.
+        max_latency_ms: Longest forward pass in milliseconds.
+        params: Where parameters come from (None: counted).
+        flops: Where FLOPs come from (None: counted).
+        latency: Where latencies come from (None: timed on this machine's CPU, one thread).
+        latency_batch: Images in the pass that is limited or minimised, where it is timed; the
+            other of the two is noted as well.
+    """
+
+    max_params: float | None = Field(None, gt=0)
+    max_flops: float | None = Field(None, gt=0)
+    max_latency_ms: float | None = Field(None, gt=0)
+    params: str | None = None
+    flops: str | None = None
+    latency: str | None = None
+    latency_batch: Literal[1, 32] = 1
+
+    @field_validator("max_params", "max_flops", "max_latency_ms", mode="before")
+    @classmethod
+    def _with_suffix(cls, value: Any) -> Any:
+        if isinstance(value, str) and value[-1:] in _FACTORS:
+            try:
+                return float(value[:-1]) * _FACTORS[value[-1]]
+            except ValueError:
+                return value
+        return value
+
+
+_FACTORS = {"k": 1e3, "M": 1e6, "G": 1e9}
+
+OBJECTIVES = ("accuracy", "params", "flops", "latency")
+"""What a search can be for; all but accuracy are minimised."""
+
+
 class SearchConfig(Section):
     """All there is to know about a search before it starts.
 
@@ -95,6 +139,8 @@ class SearchConfig(Section):
         proposer: Which architectures next.
         level0: Zero-cost proxies.
         training: How a network is trained (`raynas.training.recipe.TrainingConfig`).
+        constraints: What a network may cost to run.
+        objectives: What counts: accuracy, and what is to be low beside it.
         resources: What each trial holds.
         workers: Trials side by side (None: as many as fit).
         seed: Every draw of the run derives from it.
@@ -108,6 +154,8 @@ class SearchConfig(Section):
     proposer: Choice = Choice(name="ranking")
     level0: Level0Config = Level0Config()
     training: dict[str, Any] = Field(default_factory=dict)
+    constraints: ConstraintsConfig = ConstraintsConfig()
+    objectives: tuple[str, ...] = ("accuracy",)
     resources: ResourcesConfig = ResourcesConfig()
     workers: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
@@ -118,6 +166,21 @@ class SearchConfig(Section):
         if isinstance(value, Mapping) and isinstance(value.get("budget"), int | float):
             return {**value, "budget": str(value["budget"])}
         return value
+
+    @field_validator("objectives", mode="before")
+    @classmethod
+    def _objectives_by_name(cls, value: Any) -> Any:
+        names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, list | tuple):
+            return value
+        names = [str(name).strip() for name in names]
+        for name in names:
+            if name not in OBJECTIVES:
+                hint = nearest(name, OBJECTIVES)
+                raise ValueError(f"unknown {name!r}{hint} (allowed: {', '.join(OBJECTIVES)})")
+        if "accuracy" not in names or len(names) != len(set(names)):
+            raise ValueError("name accuracy and each of the others at most once")
+        return ["accuracy", *(name for name in names if name != "accuracy")]
 
 
 # Schedules of §6.3. The papers do not print theirs; these are calibrated to the published totals.
@@ -197,6 +260,18 @@ def load_config(
         chosen = presets[preset]
         lowest = chosen(_merged(layers)) if callable(chosen) else chosen
     return validate(model, _merged([model().model_dump(mode="json"), _merged([lowest, *layers])]))
+
+
+def merge_layers(*layers: Mapping[str, Any], assignments: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Merge mappings, a later one going before an earlier, and ``key.sub=value`` before them all.
+
+    Raises:
+        ConfigError: an assignment that is none.
+    """
+    merged: dict[str, Any] = {}
+    for layer in (*layers, *map(_assignment, assignments)):
+        merged = _merge(merged, layer)
+    return merged
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

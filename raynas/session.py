@@ -13,6 +13,7 @@ from raynas.runs.views import Views
 from raynas.scheduling.budget import Budget
 from raynas.scheduling.candidate import Candidate
 from raynas.scheduling.events import Event
+from raynas.scheduling.front import front_rows
 from raynas.scheduling.pool import Pool
 from raynas.scheduling.search import Search, replay
 from raynas.setup import Parts, Setup, set_up
@@ -36,6 +37,8 @@ class SearchResult:
         pool: Every architecture admitted, with all that is known of it.
         folder: The run folder (None if the search kept none).
         notices: What workers had to say that is no error.
+        front: Where there are several objectives: who nobody of the highest level dominates, most
+            accurate first, as in `best.json` (see `raynas.scheduling.front.front_rows`).
     """
 
     architecture: Architecture | None
@@ -44,6 +47,7 @@ class SearchResult:
     pool: Pool
     folder: Path | None = None
     notices: list[str] = field(default_factory=list)
+    front: list[dict[str, Any]] | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return the result as JSON values."""
@@ -60,6 +64,7 @@ class SearchResult:
             "reached": self.pool.population(),
             "rounds": self.pool.rounds,
             "folder": str(self.folder) if self.folder else None,
+            **({"front": self.front} if self.front is not None else {}),
         }
 
 
@@ -133,6 +138,8 @@ class Session:
                 "data": setup.facts,
                 "own_parts": self._parts.given(),
             }
+            if setup.costs is not None:
+                facts["costs"] = setup.costs.describe()
             self._folder.create(self._config.model_dump(mode="json"), facts)
         try:
             # Read under the lock: whoever held it until now may just have written.
@@ -147,7 +154,16 @@ class Session:
         self, drive: Drive, setup: Setup, journal: Journal, history: list[Entry]
     ) -> SearchResult:
         pool = Pool(setup.config.levels)
-        views = Views(self._folder, pool, lambda best: _how_to_rebuild(setup, best))
+        minimised = setup.costs.minimised if setup.costs is not None else ()
+
+        def describe(best: Candidate) -> dict[str, Any]:
+            rebuild = _how_to_rebuild(setup, best)
+            if not minimised:
+                return rebuild
+            objectives = ["accuracy", *minimised]
+            return {"objectives": objectives, "front": front_rows(pool, minimised), **rebuild}
+
+        views = Views(self._folder, pool, describe)
 
         def emit(event: Event, elapsed_s: float) -> None:
             journal.append(event, elapsed_s)
@@ -161,6 +177,7 @@ class Session:
             level0=setup.level0,
             emit=emit,
             report_epochs=getattr(setup.objective, "report_epochs", None),
+            limits=setup.limits,
         )
         replay(search, [event for event, _ in history])
         pool.elapsed_s = history[-1][1] if history else 0.0
@@ -186,6 +203,7 @@ class Session:
             pool=pool,
             folder=self._folder.path,
             notices=notices,
+            front=front_rows(pool, minimised) if minimised else None,
         )
 
 

@@ -2,12 +2,13 @@
 before anything is written or started.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
 from raynas.config import SearchConfig, construct
+from raynas.costing import cost_names, find_costs
 from raynas.errors import ConfigError
 from raynas.proposing import PROPOSERS
 from raynas.proposing.answer import Answer
@@ -24,11 +25,17 @@ from raynas.scheduling.search import Level0
 from raynas.scheduling.simulate import Score
 from raynas.seeds import derive_seed
 from raynas.spaces import SPACES
+from raynas.spaces.architecture import Architecture
+from raynas.spaces.costs import Costs
+from raynas.spaces.limited import limited
 from raynas.spaces.space import SearchSpace
 from raynas.training.objective import TrainingObjective
 
 Policy = SchedulingPolicy | Callable[[tuple[int, ...], Budget], SchedulingPolicy]
 """A policy, or a function from (levels, budget) to one."""
+
+CostFunction = Callable[[Architecture], float]
+"""What an architecture costs to run."""
 
 MakeProposer = Proposer | Callable[[SearchSpace], Proposer]
 """A proposer, or a function from a space to one."""
@@ -44,6 +51,8 @@ class Parts:
         proposer: A proposer, or a function from a space to one.
         objective: What training means.
         score: Zero-cost proxies of architectures (only if the objective is not ours).
+        costs: Functions from an architecture to what it costs, by the word a config has for it
+            (``params``, ``flops``, ``latency``).
     """
 
     space: SearchSpace | None = None
@@ -51,6 +60,7 @@ class Parts:
     proposer: MakeProposer | None = None
     objective: Objective | None = None
     score: Score | None = None
+    costs: Mapping[str, CostFunction] | None = None
 
     def given(self) -> list[str]:
         """Return the kinds of objects the user brought."""
@@ -71,6 +81,13 @@ class Setup:
     score: Score | None
     facts: dict[str, Any]
     """What the manifest says of the data."""
+    costs: Costs | None = None
+    """What a network may cost, and which costs are objectives; None: nothing was asked."""
+
+    @property
+    def limits(self) -> Mapping[str, float]:
+        """Highest value of each limited cost, by name."""
+        return self.costs.limits if self.costs is not None else {}
 
 
 def set_up(config: SearchConfig, parts: Parts, *, workers: int) -> Setup:
@@ -91,6 +108,7 @@ def set_up(config: SearchConfig, parts: Parts, *, workers: int) -> Setup:
     budget = Budget.parse(config.budget, workers=workers, gpus_per_trial=held)
     space = parts.space or _space(config)
     policy = _policy(config, parts, levels, budget)
+    _check_objectives(config, policy)
     objective = parts.objective
     score = parts.score
     facts: dict[str, Any] = {}
@@ -107,14 +125,22 @@ def set_up(config: SearchConfig, parts: Parts, *, workers: int) -> Setup:
         objective = training
         if config.level0.mode != "off":
             score = _scorer(config, space, training)
-    proposer = _proposer(config, parts, space, score)
+    costs = find_costs(config, parts.costs or {}, space, objective)
+    within = limited(space, costs) if costs is not None else None
+    proposer = _proposer(config, parts, within or space, score)
     mode = config.level0.mode if score is not None else "off"
     order = _order(config) if mode != "off" else None
     level0 = Level0(
-        mode, config.level0.fraction, order, config.level0.initial, config.level0.top_share
+        mode,
+        config.level0.fraction,
+        order,
+        config.level0.initial,
+        config.level0.top_share,
+        costs.minimised if costs is not None else (),
     )
-    answer = Answer(config.proposer.name if parts.proposer is None else "own", proposer)
-    return Setup(config, space, policy, budget, answer, objective, level0, score, facts)
+    name = config.proposer.name if parts.proposer is None else "own"
+    answer = Answer(name, proposer, within)
+    return Setup(config, space, policy, budget, answer, objective, level0, score, facts, costs)
 
 
 def _space(config: SearchConfig) -> SearchSpace:
@@ -133,10 +159,24 @@ def _policy(
             return parts.policy(levels, budget)
         return parts.policy
     target = lookup("policy", config.policy.name, POLICIES)
+    minimised = cost_names(config)
     policy: SchedulingPolicy = construct(
-        "policy", target, config.policy.options, epochs_per_level=levels, budget=budget
+        "policy",
+        target,
+        config.policy.options,
+        epochs_per_level=levels,
+        budget=budget,
+        **({"costs": minimised} if minimised else {}),
     )
     return policy
+
+
+def _check_objectives(config: SearchConfig, policy: SchedulingPolicy) -> None:
+    if len(config.objectives) > 1 and not getattr(policy, "heeds_costs", False):
+        raise ConfigError(
+            f"objectives: {', '.join(config.objectives)}: {type(policy).__name__} promotes by "
+            "accuracy alone (policies for several objectives: nosh, full)"
+        )
 
 
 def _proposer(

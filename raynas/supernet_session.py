@@ -178,7 +178,6 @@ class SupernetSession:
             self._folder.create(
                 self._config.model_dump(mode="json"),
                 {
-                    "kind": "supernet",
                     "seed": self._config.seed,
                     **facts,
                     "own_parts": self._parts.given(),

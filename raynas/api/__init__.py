@@ -3,6 +3,8 @@
 Objects are passed; names exist only in configs. The command line calls nothing else.
 """
 
+from raynas.api.exporting import export
+from raynas.api.retraining import resume_retrain, retrain
 from raynas.api.runs import kind_of, resume, status
 from raynas.api.searching import resume_search, search
 from raynas.api.supernets import resume_supernet, search_supernet
@@ -12,11 +14,14 @@ __all__ = [
     "build_table",
     "compare",
     "describe_table",
+    "export",
     "import_table",
     "kind_of",
     "resume",
+    "resume_retrain",
     "resume_search",
     "resume_supernet",
+    "retrain",
     "search",
     "search_supernet",
     "status",

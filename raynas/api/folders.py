@@ -1,8 +1,6 @@
-"""What the functions share: names, new run folders, and whose code a run folder may import."""
+"""What the functions share: names, and whose code a run folder may import."""
 
-import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from raynas.config import Section
@@ -12,17 +10,6 @@ from raynas.runs.folder import RunFolder
 
 Named = str | Mapping[str, Any]
 """A name (ours, or ``module:Class``), or a mapping with a ``name`` and its options."""
-
-
-def new_folder(kind: str) -> Path:
-    """Return a folder below ``runs/`` that is not there yet."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    path = Path("runs") / f"{kind}-{stamp}"
-    number = 2
-    while path.exists():
-        path = Path("runs") / f"{kind}-{stamp}-{number}"
-        number += 1
-    return path
 
 
 def refuse_foreign_code(

@@ -1,22 +1,25 @@
 """What works on run folders of any kind."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+from raynas.api.retraining import resume_retrain, retrain_status
 from raynas.api.searching import resume_search, search_status
 from raynas.api.supernets import resume_supernet, supernet_status
-from raynas.errors import ConfigError, nearest
+from raynas.errors import ConfigError, RunFolderError, nearest
 from raynas.runs.folder import RunFolder
 
 if TYPE_CHECKING:
+    from raynas.retraining.session import RetrainResult
     from raynas.session import SearchResult
     from raynas.supernet_session import SupernetResult
 
-Kind = Literal["search", "supernet"]
+Kind = Literal["search", "supernet", "retrain"]
 
 _OPTIONS: dict[Kind, tuple[str, ...]] = {
-    "search": ("space", "policy", "proposer", "objective", "score", "scheduler"),
+    "search": ("space", "policy", "proposer", "objective", "score", "costs", "scheduler"),
     "supernet": ("space", "method", "selection"),
+    "retrain": (),
 }
 
 
@@ -26,7 +29,10 @@ def kind_of(run: Path | str) -> Kind:
     Raises:
         RunFolderError: it holds no run.
     """
-    return "supernet" if RunFolder(run).read_manifest().get("kind") == "supernet" else "search"
+    kind = RunFolder(run, None).read_manifest().get("kind", "search")
+    if kind not in _OPTIONS:
+        raise RunFolderError(f"{run}: holds a run of unknown kind {kind!r}")
+    return cast(Kind, kind)
 
 
 def resume(
@@ -38,7 +44,7 @@ def resume(
     trust_code: bool = False,
     listener: Any = None,
     **own_parts: Any,
-) -> "SearchResult | SupernetResult":
+) -> "SearchResult | SupernetResult | RetrainResult":
     """Carry on an interrupted run, of whatever kind the folder holds.
 
     Args:
@@ -50,14 +56,16 @@ def resume(
             run folder can name nothing but raynas' own.
         listener: Called whenever something happened.
         own_parts: The objects of your own that it was started with, if there were any: ``space``,
-            ``policy``, ``proposer``, ``objective``, ``score``, ``scheduler`` of a search;
-            ``space``, ``method``, ``selection`` of a supernet run.
+            ``policy``, ``proposer``, ``objective``, ``score``, ``costs``, ``scheduler`` of a
+            search; ``space``, ``method``, ``selection`` of a supernet run.
 
     Raises:
         UsageError: the folder holds no run, a running one, or names code that is not trusted.
     """
     kind = kind_of(run)
     for name in own_parts:
+        if not _OPTIONS[kind]:
+            raise ConfigError(f"resume: a {kind} run takes no objects, and {name!r} is given")
         if name not in _OPTIONS[kind]:
             raise ConfigError(
                 f"resume: a {kind} run takes no {name!r}{nearest(name, _OPTIONS[kind])} "
@@ -70,6 +78,8 @@ def resume(
         "listener": listener,
         **({} if engine is None else {"engine": engine}),
     }
+    if kind == "retrain":
+        return resume_retrain(run, **shared)
     if kind == "supernet":
         return resume_supernet(run, **shared, **own_parts)
     return resume_search(run, **shared, **own_parts)
@@ -81,4 +91,5 @@ def status(run: Path | str) -> dict[str, Any]:
     Raises:
         RunFolderError: the folder holds no run, or its journal cannot be read.
     """
-    return supernet_status(run) if kind_of(run) == "supernet" else search_status(run)
+    of = {"search": search_status, "supernet": supernet_status, "retrain": retrain_status}
+    return of[kind_of(run)](run)

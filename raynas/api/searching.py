@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from raynas.api.folders import Named, new_folder, refuse_foreign_code
+from raynas.api.folders import Named, refuse_foreign_code
 from raynas.config import SearchConfig, load_search_config, validate
-from raynas.errors import RunFolderError
+from raynas.errors import ConfigError, RunFolderError
 from raynas.proposing import PROPOSERS
-from raynas.runs.folder import RunFolder
+from raynas.runs.folder import RunFolder, new_folder
 from raynas.runs.journal import read_journal
 from raynas.scheduling import POLICIES
 from raynas.scheduling.objective import Objective
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
 
     from raynas.session import Listener, SearchResult
-    from raynas.setup import MakeProposer, Policy
+    from raynas.setup import CostFunction, MakeProposer, Policy
 
 _TABLES = {"space": SPACES, "policy": POLICIES, "proposer": PROPOSERS}
 
@@ -36,6 +36,9 @@ def search(
     proposer: "MakeProposer | Named | None" = None,
     objective: Objective | None = None,
     score: Score | None = None,
+    constraints: Mapping[str, Any] | None = None,
+    objectives: str | Sequence[str] | None = None,
+    costs: "Mapping[str, CostFunction] | None" = None,
     seed: int | None = None,
     workers: int | None = None,
     config: Path | Mapping[str, Any] | SearchConfig | None = None,
@@ -61,6 +64,9 @@ def search(
         proposer: Which next: a name, a proposer, or a function from a space to one.
         objective: What training means, if not training on `data`.
         score: Zero-cost proxies of architectures, if the objective is your own.
+        constraints: What a network may cost: keys of `raynas.config.ConstraintsConfig`.
+        objectives: What counts: ``"accuracy,latency"``; all but accuracy are minimised.
+        costs: Your own functions from an architecture to its ``params``, ``flops`` or ``latency``.
         seed: Every draw derives from it.
         workers: Networks trained side by side (None: as many as fit).
         config: A YAML file, a mapping, or a `SearchConfig`; what it leaves out has defaults.
@@ -81,7 +87,14 @@ def search(
     from raynas.session import Session
     from raynas.setup import Parts
 
-    values = {"data": data, "budget": budget, "levels": levels, "seed": seed, "workers": workers}
+    values: dict[str, Any] = {
+        "data": data,
+        "budget": budget,
+        "levels": levels,
+        "seed": seed,
+        "workers": workers,
+    }
+    values |= {"constraints": constraints, "objectives": objectives}
     overrides = {key: value for key, value in values.items() if value is not None}
     for kind, it in (("space", space), ("policy", policy), ("proposer", proposer)):
         if isinstance(it, str | Mapping):
@@ -99,6 +112,7 @@ def search(
         proposer=None if isinstance(proposer, str | Mapping) else proposer,
         objective=objective,
         score=score,
+        costs=costs,
     )
     return Session(resolved, parts, folder, listener).run(engine, address, scheduler)
 
@@ -111,6 +125,7 @@ def resume_search(
     proposer: "MakeProposer | None" = None,
     objective: Objective | None = None,
     score: Score | None = None,
+    costs: "Mapping[str, CostFunction] | None" = None,
     scheduler: "TrialScheduler | None" = None,
     engine: Literal["ray", "simulate"] = "ray",
     workers: int | None = None,
@@ -127,6 +142,7 @@ def resume_search(
         proposer: Likewise.
         objective: Likewise.
         score: Likewise.
+        costs: Likewise.
         scheduler: Likewise.
         engine: Likewise.
         workers: Trials side by side from now on (None: as in the config).
@@ -146,9 +162,10 @@ def resume_search(
     config = validate(SearchConfig, stored, where=f"{folder.config}: ")
     if not trust_code:
         refuse_foreign_code(config, folder, _TABLES)
+        _refuse_foreign_costs(config, folder)
     if workers is not None:
         config = config.model_copy(update={"workers": workers})
-    parts = Parts(space, policy, proposer, objective, score)
+    parts = Parts(space, policy, proposer, objective, score, costs)
     given = parts.given()
     missing = [kind for kind in folder.read_manifest().get("own_parts", []) if kind not in given]
     if missing:
@@ -192,3 +209,13 @@ def search_status(run: Path | str) -> dict[str, Any]:
         "accuracy": best.accuracy if best else None,
         "fit": fit,
     }
+
+
+def _refuse_foreign_costs(config: SearchConfig, folder: RunFolder) -> None:
+    from raynas.costing import foreign_sources
+
+    for code in foreign_sources(config):
+        raise ConfigError(
+            f"{folder.config}: constraints name {code!r}, code outside raynas; "
+            "pass --trust-code to import it"
+        )

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from raynas.api.folders import Named, new_folder, refuse_foreign_code
+from raynas.api.folders import Named, refuse_foreign_code
 from raynas.config import validate
 from raynas.errors import RunFolderError
-from raynas.runs.folder import RunFolder
+from raynas.runs.folder import RunFolder, new_folder
 from raynas.runs.supernet_journal import read_supernet_journal
 from raynas.selection import SELECTIONS
 from raynas.spaces import SPACES
@@ -94,7 +94,7 @@ def search_supernet(
         method=None if isinstance(method, str | Mapping) else method,
         selection=None if isinstance(selection, str | Mapping) else selection,
     )
-    folder = RunFolder(out if out is not None else new_folder("supernet"))
+    folder = RunFolder(out if out is not None else new_folder("supernet"), "supernet")
     there = resume and folder.config.exists()
     if there:
         _check_same(folder, resolved)
@@ -135,7 +135,7 @@ def resume_supernet(
     from raynas.supernet_session import SupernetSession
     from raynas.supernet_setup import SupernetParts
 
-    folder = RunFolder(run)
+    folder = RunFolder(run, "supernet")
     config = _stored(folder)
     if not trust_code:
         refuse_foreign_code(config, folder, _TABLES)
@@ -153,7 +153,7 @@ def supernet_status(run: Path | str) -> dict[str, Any]:
     Raises:
         RunFolderError: the folder holds no run, or its journal cannot be read.
     """
-    folder = RunFolder(run)
+    folder = RunFolder(run, "supernet")
     config = _stored(folder)
     manifest = folder.read_manifest()
     log, _ = read_supernet_journal(folder.journal)

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raynas.api.folders import Named, new_folder
+from raynas.api.folders import Named
 from raynas.api.searching import resume_search, search
 from raynas.config import SearchConfig, load_search_config, validate
 from raynas.errors import ConfigError, RunFolderError, nearest
-from raynas.runs.folder import RunFolder
+from raynas.runs.folder import RunFolder, new_folder
 from raynas.runs.journal import read_journal
 
 if TYPE_CHECKING:

@@ -38,3 +38,12 @@ def duration(seconds: float) -> str:
     if whole >= 3600:
         return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
     return f"{whole // 60}m{whole % 60:02d}s" if whole >= 60 else f"{whole}s"
+
+
+def spread(mean: float | None, std: float | None) -> str:
+    """Return a mean and deviation over seeds as people read them, e.g. ``97.24 ± 0.08 %``."""
+    if mean is None:
+        return "-"
+    if std is None:
+        return percent(mean)
+    return f"{100 * mean:.2f} ± {100 * std:.2f} %"

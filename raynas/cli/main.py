@@ -2,7 +2,7 @@
 
 import typer
 
-from raynas.cli import compare, resume, search, status, supernet, table
+from raynas.cli import compare, export, resume, retrain, search, status, supernet, table
 
 app = typer.Typer(
     name="raynas",
@@ -16,6 +16,8 @@ app.command("search")(search.search)
 app.command("supernet")(supernet.supernet)
 app.command("resume")(resume.resume)
 app.command("status")(status.status)
+app.command("retrain")(retrain.retrain)
+app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.add_typer(table.app, name="table")
 

@@ -1,11 +1,11 @@
-"""``raynas resume``: searches and supernet runs alike."""
+"""``raynas resume``: runs of any kind."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from raynas.cli import search, supernet
+from raynas.cli import retrain, search, supernet
 from raynas.cli.common import exit_codes
 from raynas.cli.search import Address, Json
 from raynas.cli.supernet_progress import make_supernet_progress
@@ -23,12 +23,16 @@ def resume(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Carry on an interrupted search or supernet run; nothing that was done is done again."""
+    """Carry on an interrupted run, of any kind; nothing that was done is done again."""
     with exit_codes():
         from raynas import api
 
         options: dict[str, Any] = {"workers": workers, "address": address, "trust_code": trust_code}
-        if api.kind_of(run) == "supernet":
+        kind = api.kind_of(run)
+        if kind == "retrain":
+            listener = None if as_json else retrain.Lines()
+            retrain.finish(api.resume_retrain(run, **options, listener=listener), as_json)
+        if kind == "supernet":
             with make_supernet_progress(as_json) as shown:
                 found = api.resume_supernet(run, **options, listener=shown)
             supernet.finish(found, as_json)

@@ -41,6 +41,18 @@ def search(
         Path | None, typer.Option(help="Run folder (default: a new one below runs/).")
     ] = None,
     workers: Workers = None,
+    max_params: Annotated[
+        str | None, typer.Option(help="Most parameters a network may have: 200k, 1.5M.")
+    ] = None,
+    max_flops: Annotated[
+        str | None, typer.Option(help="Most multiply-accumulates an image may take: 600M.")
+    ] = None,
+    max_latency_ms: Annotated[
+        str | None, typer.Option(help="Longest forward pass, timed on this machine's CPU.")
+    ] = None,
+    objectives: Annotated[
+        str | None, typer.Option(help="accuracy,latency (or params, flops): a front of networks.")
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="A named set of defaults.")] = None,
     address: Address = None,
     set_: Annotated[
@@ -56,6 +68,11 @@ def search(
     with exit_codes():
         from raynas import api
 
+        limits = {
+            "max_params": max_params,
+            "max_flops": max_flops,
+            "max_latency_ms": max_latency_ms,
+        }
         progress = make_progress(as_json)
         with progress:
             result = api.search(
@@ -66,6 +83,8 @@ def search(
                 budget=budget,
                 seed=seed,
                 workers=workers,
+                constraints={name: value for name, value in limits.items() if value is not None},
+                objectives=objectives,
                 assignments=tuple(set_ or ()),
                 out=out,
                 address=address,
@@ -109,6 +128,8 @@ def words(result: "SearchResult") -> list[str]:
         f"reached each level   {' > '.join(map(str, facts['reached']))}"
         + (f", {facts['num_failed']} failed" if facts["num_failed"] else ""),
     ]
+    if result.front is not None:
+        lines.append(f"front                {len(result.front)} architectures, in best.json")
     if result.folder is not None:
         lines.append(f"run folder           {result.folder}")
         if not result.finished:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raynas.cli.common import duration, exit_codes, percent
+from raynas.cli.common import duration, exit_codes, percent, spread
 
 
 def status(
@@ -21,8 +21,8 @@ def status(
         if as_json:
             print(json.dumps(facts, indent=2))
             return
-        lines = supernet_words(facts) if facts.get("kind") == "supernet" else search_words(facts)
-        print("\n".join(lines))
+        words = {"supernet": supernet_words, "retrain": retrain_words}
+        print("\n".join(words.get(facts.get("kind", ""), search_words)(facts)))
         if facts["state"] == "interrupted":
             print(f"carry on with        raynas resume {run}")
 
@@ -40,6 +40,22 @@ def search_words(facts: dict[str, Any]) -> list[str]:
     tau = (facts["fit"] or {}).get("kendall_tau")
     if tau is not None:
         lines.append(f"predictor            Kendall tau {tau:.2f}")
+    return lines
+
+
+def retrain_words(facts: dict[str, Any]) -> list[str]:
+    """Return the lines about a retraining."""
+    networks = f"{facts['finished_networks']} of {facts['num_networks']} networks"
+    lines = [
+        f"{facts['state']}: {networks}, {facts['epochs']} of {facts['num_epochs']} epochs, "
+        f"{facts['num_failed']} failed, {duration(facts['elapsed_s'])} elapsed",
+    ]
+    for row in facts["architectures"]:
+        if row["accuracy_mean"] is not None:
+            lines.append(
+                f"{row['label']:<20} {spread(row['accuracy_mean'], row['accuracy_std'])} "
+                f"({row['part']}, last epoch, {row['seeds']} seeds)"
+            )
     return lines
 
 

@@ -136,6 +136,7 @@ def run_method(table: AccuracyTable, method: Method, budget: int, seed: int) -> 
         level0=setup.level0,
         emit=_Recorder(table, pool, record),
         report_epochs=list(config.levels),
+        limits=setup.limits,
     )
     simulate(search, setup.objective, setup.answer, score=setup.score)
     record.num_trained = sum(1 for candidate in pool if candidate.epochs)

@@ -39,6 +39,7 @@ from raynas.proposing.random import draw_new
 from raynas.scheduling.snapshot import PoolSnapshot
 from raynas.seeds import derive_rng
 from raynas.spaces.architecture import Architecture
+from raynas.spaces.limited import bulk
 from raynas.spaces.space import SearchSpace
 
 Embedded = NDArray[np.float64]
@@ -115,7 +116,7 @@ class Arch2VecProposer(LearningProposer[Embedded]):
         if self._whole is None:
             fixed = derive_rng(self._autoencoder_config.seed, "corpus")
             known = (
-                draw_new(self._space, set(), self._sample_size, fixed)
+                draw_new(bulk(self._space), set(), self._sample_size, fixed)
                 if listed is None
                 else list(one_per_key(self._space, listed).values())
             )
@@ -132,7 +133,8 @@ class Arch2VecProposer(LearningProposer[Embedded]):
         self, sample: Candidates[Embedded], trained: Trained
     ) -> Candidates[Embedded]:
         best = trained.best_first()[:MUTATED]
-        found = one_per_key(self._space, (n for a in best for n in self._space.neighbours(a)))
+        whole = bulk(self._space)
+        found = one_per_key(whole, (n for a in best for n in whole.neighbours(a)))
         more = {key: a for key, a in found.items() if key not in sample.by_key}
         if not more:
             return sample

@@ -19,6 +19,7 @@ from raynas.proposing.proposer import Proposer
 from raynas.proposing.random import draw_new
 from raynas.scheduling.snapshot import PoolSnapshot
 from raynas.spaces.architecture import Architecture
+from raynas.spaces.limited import allows, bulk
 from raynas.spaces.space import EnumerableSpace, SearchSpace
 
 Encoded = TypeVar("Encoded")
@@ -91,8 +92,9 @@ class LearningProposer(Proposer, Generic[Encoded]):
     """Fits a model to accuracies, scores what may be proposed, proposes the best of it.
 
     A space that can be listed is scored whole, and encoded once; of others, a random sample and
-    mutations of the best trained. As in the ranking proposer, the first text of a key stands for
-    all architectures of that key in a listed space.
+    mutations of the best trained. Limits that are dear to judge (`raynas.spaces.limited`) are
+    judged from the best down, after the scoring. As in the ranking proposer, the first text of a
+    key stands for all architectures of that key in a listed space.
 
     Subclasses say how architectures are encoded and what their scores are; `_candidates` and
     `_choose` may be replaced too.
@@ -126,10 +128,10 @@ class LearningProposer(Proposer, Generic[Encoded]):
     ) -> list[Architecture]:
         """Return `count` new architectures; see `Proposer.propose`."""
         self.fit_record = None
-        taken = pool.keys()
-        trained = trained_at_one_level(pool, self._space.name, self._min_trained)
+        space, taken = self._space, pool.keys()
+        trained = trained_at_one_level(pool, space.name, self._min_trained)
         if trained is None:
-            return draw_new(self._space, taken, count, rng)
+            return draw_new(space, taken, count, rng)
         started = time.perf_counter()
         candidates = self._candidates(pool, trained, rng)
         listed_s = time.perf_counter() - started
@@ -144,10 +146,15 @@ class LearningProposer(Proposer, Generic[Encoded]):
         open_ = [i for i, key in enumerate(candidates.by_key) if key not in taken]
         order = [open_[i] for i in np.argsort(-scores[open_], kind="stable")]
         found = list(candidates.by_key.items())
-        chosen = dict(found[i] for i in self._choose(order, pool, count, rng))
+        chosen: dict[str, Architecture] = {}
+        while len(chosen) < count and order:
+            picked = self._choose(order, pool, count - len(chosen), rng)
+            chosen |= {found[i][0]: found[i][1] for i in picked if allows(space, found[i][1])}
+            looked_at = set(picked)
+            order = [i for i in order if i not in looked_at]
         if len(chosen) < count:  # the candidates ran out, the space perhaps not
-            more = draw_new(self._space, taken | chosen.keys(), count - len(chosen), rng)
-            chosen |= {self._space.key(architecture): architecture for architecture in more}
+            more = draw_new(space, taken | chosen.keys(), count - len(chosen), rng)
+            chosen |= {space.key(architecture): architecture for architecture in more}
         return list(chosen.values())
 
     @abstractmethod
@@ -175,15 +182,17 @@ class LearningProposer(Proposer, Generic[Encoded]):
             if self._whole is None:
                 self._whole = self._prepared(listed)
             return self._whole
-        found = draw_new(self._space, pool.keys(), self._sample_size, rng)
+        whole = bulk(self._space)
+        found = draw_new(whole, pool.keys(), self._sample_size, rng)
         for architecture in trained.best_first()[:MUTATED]:
-            found += self._space.neighbours(architecture)
+            found += whole.neighbours(architecture)
         return self._prepared(found)
 
     def _listed(self) -> EnumerableSpace | None:
         """Return the space if it is to be listed."""
-        if isinstance(self._space, EnumerableSpace) and len(self._space) <= self._max_listed:
-            return self._space
+        whole = bulk(self._space)
+        if isinstance(whole, EnumerableSpace) and len(whole) <= self._max_listed:
+            return whole
         return None
 
     def _prepared(self, architectures: Iterable[Architecture]) -> Candidates[Encoded]:

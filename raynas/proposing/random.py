@@ -5,6 +5,7 @@ import numpy as np
 from raynas.proposing.proposer import Proposer
 from raynas.scheduling.snapshot import PoolSnapshot
 from raynas.spaces.architecture import Architecture
+from raynas.spaces.limited import allows, bulk
 from raynas.spaces.space import EnumerableSpace, SearchSpace
 
 _MANY = 4
@@ -33,11 +34,12 @@ def draw_new(
 ) -> list[Architecture]:
     """Draw `count` architectures with distinct keys outside `taken`; fewer if there are no more.
 
-    A space that can be listed gives its last ones too; of others, only what `_TRIES` draws per
-    architecture find.
+    A space that can be listed gives its last ones too, also where it has limits; of others, only
+    what `_TRIES` draws per architecture find.
     """
     found: dict[str, Architecture] = {}
-    listed_at_once = isinstance(space, EnumerableSpace) and _MANY * count >= len(space)
+    whole = bulk(space)
+    listed_at_once = isinstance(whole, EnumerableSpace) and _MANY * count >= len(whole)
     for _ in range(0 if listed_at_once else _TRIES * count):
         architecture = space.sample(rng)
         key = space.key(architecture)
@@ -45,12 +47,12 @@ def draw_new(
             found.setdefault(key, architecture)
         if len(found) == count:
             break
-    if len(found) < count and isinstance(space, EnumerableSpace):
-        listed = list(space)
+    if len(found) < count and isinstance(whole, EnumerableSpace):
+        listed = list(whole)
         for index in rng.permutation(len(listed)):
             if len(found) == count:
                 break
             key = space.key(listed[index])
-            if key not in taken:
-                found.setdefault(key, listed[index])
+            if key not in taken and key not in found and allows(space, listed[index]):
+                found[key] = listed[index]
     return list(found.values())

@@ -10,11 +10,17 @@ that says how well it agrees with what has been trained (`raynas.predictor.stack
 Architectures of equal key compute the same function, so in a listed space the first text of a key
 stands for all of them, also when the predictor learns: one function, one graph, one score. On
 NAS-Bench-201 that leaves 5,390 of 15,625 to score, and ranks better from 50 trained cells on.
+
+Only what keeps within a search's limits is ranked. Where costs are objectives beside accuracy, the
+order is that of `raynas.scheduling.pareto.best_first` over (score, costs): front by front, the
+loneliest of a front first. Costs that are dear to learn are asked for those ranked highest, and for
+as many spread evenly over the rest, so that cheap ones are seen too.
 """
 
 import time
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -30,12 +36,17 @@ from raynas.predictor.pairs import PairConfig, PairSet, make_pairs
 from raynas.predictor.stacking import judge_weights
 from raynas.proposing.proposer import Proposer
 from raynas.proposing.random import draw_new
+from raynas.scheduling.pareto import best_first
 from raynas.scheduling.snapshot import PoolSnapshot
 from raynas.spaces.architecture import Architecture
+from raynas.spaces.limited import LimitedSpace, allows, bulk
 from raynas.spaces.space import EnumerableSpace, SearchSpace
 
 _UNKNOWN = 0.5
 """Rank of an architecture that a judge says nothing of."""
+
+_PRICED = 100
+"""How many of the highest ranked, and how many of the rest, are asked for costs that are dear."""
 
 _MUTATED = 20
 """How many of the best trained give mutations where the space cannot be listed."""
@@ -113,12 +124,12 @@ class RankingProposer(Proposer):
         explored = self._draw(taken, round(self._exploration * count), rng)
         chosen = {self._space.key(architecture): architecture for architecture in explored}
         found = list(candidates.by_key.items())
-        for index in np.argsort(-scores, kind="stable"):
+        for index in self._best_first(scores, found, taken, count):
             if len(chosen) >= count:
                 break
             key, architecture = found[index]
-            if key not in taken:
-                chosen.setdefault(key, architecture)
+            if key not in chosen and allows(self._space, architecture):
+                chosen[key] = architecture
         assert self.fit_record is not None
         self.fit_record |= {
             "score_s": listed_s + time.perf_counter() - started,
@@ -129,6 +140,30 @@ class RankingProposer(Proposer):
             chosen |= {self._space.key(architecture): architecture for architecture in more}
         self.weighed_proxies = True
         return list(chosen.values())
+
+    def _best_first(
+        self,
+        scores_C: NDArray[np.float64],
+        found: Sequence[tuple[str, Architecture]],
+        taken: set[str],
+        count: int,
+    ) -> Iterable[int]:
+        """Return who is not taken, best first: by score; with costs, `count` by front before."""
+        order = [int(i) for i in np.argsort(-scores_C, kind="stable") if found[i][0] not in taken]
+        space = self._space
+        if not isinstance(space, LimitedSpace) or not space.costs.minimised:
+            return order
+        if space.costs.instant or len(order) <= 2 * _PRICED:
+            priced = order
+        else:
+            spread = np.linspace(_PRICED, len(order) - 1, _PRICED).astype(int)
+            priced = [*order[:_PRICED], *(order[i] for i in spread)]
+        priced = [i for i in priced if space.allows(found[i][1])]
+        names = space.costs.minimised
+        costs_PM = np.array([[space.cost(found[i][1], name) for name in names] for i in priced])
+        values = np.column_stack([scores_C[priced], -costs_PM.reshape(len(priced), len(names))])
+        by_front = [priced[i] for i in best_first(values, count)]
+        return list(dict.fromkeys([*by_front, *order]))
 
     def _judge(
         self,
@@ -169,7 +204,13 @@ class RankingProposer(Proposer):
         if whole is None:
             return draw_new(self._space, taken, count, rng)
         free = [a for key, a in whole.by_key.items() if key not in taken]
-        return [free[i] for i in rng.permutation(len(free))[:count]]
+        shuffled = (free[i] for i in rng.permutation(len(free)))
+        drawn = list(islice((a for a in shuffled if allows(self._space, a)), count))
+        if len(drawn) < count and bulk(self._space) is not self._space:
+            # Where the first text of a key is over a limit, another of the key may be within it.
+            taken = taken | {self._space.key(architecture) for architecture in drawn}
+            drawn += draw_new(self._space, taken, count - len(drawn), rng)
+        return drawn
 
     def _fit(self, pairs: PairSet, candidates: _Candidates, seed: int) -> RankingPredictor:
         graphs = []
@@ -182,7 +223,7 @@ class RankingProposer(Proposer):
 
     def _listed(self) -> _Candidates | None:
         """Return the whole space, made ready once; None if it cannot be listed."""
-        space = self._space
+        space = bulk(self._space)
         if not isinstance(space, EnumerableSpace) or len(space) > self._max_listed:
             return None
         layers = self._predictor_config.layers
@@ -200,12 +241,12 @@ class RankingProposer(Proposer):
         whole = self._listed()
         if whole is not None:
             return whole
-        name = self._space.name
+        name, space = self._space.name, bulk(self._space)
         found = [Architecture(name, text) for text in pairs.texts[: pairs.num_trained]]
         found += [Architecture(name, record.text) for record in pool.scored]
-        found += draw_new(self._space, pool.keys(), self._sample_size, rng)
+        found += draw_new(space, pool.keys(), self._sample_size, rng)
         for text in _best_texts(pairs):
-            found += self._space.neighbours(Architecture(name, text))
+            found += space.neighbours(Architecture(name, text))
         return self._prepared(found)
 
     def _prepared(self, architectures: Iterable[Architecture]) -> _Candidates:

@@ -20,6 +20,7 @@ from raynas.proposing.proposer import Proposer
 from raynas.proposing.random import draw_new
 from raynas.scheduling.snapshot import PoolRecord, PoolSnapshot
 from raynas.spaces.architecture import Architecture
+from raynas.spaces.limited import allows
 from raynas.spaces.space import SearchSpace
 
 Floats = NDArray[np.float64]
@@ -153,7 +154,7 @@ class ReinforceProposer(Proposer):
             self._space.parse(architecture.text)
         except InvalidArchitectureError:
             return False
-        return True
+        return allows(self._space, architecture)
 
     def _learn(self, pool: PoolSnapshot) -> None:
         """Take a step for each candidate that has a reward and has not taught yet."""

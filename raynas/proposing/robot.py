@@ -33,6 +33,7 @@ from raynas.proposing.reinforce import common_level, rewards_at
 from raynas.scheduling.simulate import Score
 from raynas.scheduling.snapshot import PoolSnapshot
 from raynas.spaces.architecture import Architecture
+from raynas.spaces.limited import allows, bulk
 from raynas.spaces.space import EnumerableSpace, SearchSpace
 
 Floats = NDArray[np.float64]
@@ -177,9 +178,9 @@ class RobotProposer(Proposer):
     def _prepared(self, seed: int) -> _Scored:
         """Return the space with its ranks, or of a large one a sample that `seed` determines."""
         if self._scored is None:
-            space = self._space
-            if isinstance(space, EnumerableSpace) and len(space) <= self._max_listed:
-                by_key = one_per_key(space, space)
+            space, whole = self._space, bulk(self._space)
+            if isinstance(whole, EnumerableSpace) and len(whole) <= self._max_listed:
+                by_key = one_per_key(space, (a for a in whole if allows(space, a)))
             else:
                 rng = np.random.default_rng(seed)
                 by_key = one_per_key(space, draw_new(space, set(), self._sample_size, rng))

@@ -1,5 +1,7 @@
 """Plots of a run, from its Parquet views (extra ``plot``)."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
 # One hue, darker the higher a candidate rose; it survives grey print and colour blindness.
 _LEVEL_COLOURS = ("#c6dbef", "#6baed6", "#2171b5", "#08306b")
 _ACCENT = "#d95f02"
+_COST_LABELS = {
+    "num_params": "parameters",
+    "flops": "multiply-accumulates of one image",
+    "latency_ms": "latency, ms",
+    "latency_ms_b32": "latency of 32 images, ms",
+}
 
 
 def search_figure(run: Path) -> "Figure":
@@ -40,6 +48,69 @@ def search_figure(run: Path) -> "Figure":
     _draw_curves(curves, results, architectures)
     _draw_incumbent(incumbent, results)
     return figure
+
+
+def front_figure(run: Path) -> "Figure":
+    """Draw accuracy against every cost that is an objective, the front highlighted.
+
+    Every trained architecture is a point at the accuracy of the level it rose to, coloured by it.
+    The front is of the highest level only. With one cost it is a staircase; with several it is the
+    same points in each picture, and dominated in one may be on it for another.
+
+    Raises:
+        RunFolderError: the run has no results yet, or was for accuracy alone.
+        UsageError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageError("plots need matplotlib: pip install 'raynas[plot]'") from None
+    try:
+        architectures = pd.read_parquet(run / "architectures.parquet")
+        best = json.loads((run / "best.json").read_text())
+    except FileNotFoundError:
+        raise RunFolderError(f"{run}: no results to plot yet") from None
+    costs = best.get("objectives", ["accuracy"])[1:]
+    if not costs:
+        raise RunFolderError(f"{run}: was for accuracy alone, so there is no front to draw")
+    figure = Figure(figsize=(4.5 * len(costs) + 1, 3.8), layout="constrained")
+    panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+    front = architectures[architectures["id"].isin([row["id"] for row in best["front"]])]
+    for axes, cost in zip(panels, costs, strict=True):
+        _draw_front(axes, architectures, front, cost, stairs=len(costs) == 1)
+    _finish_front(panels)
+    return figure
+
+
+def _draw_front(
+    axes: "Axes", architectures: pd.DataFrame, front: pd.DataFrame, cost: str, *, stairs: bool
+) -> None:
+    trained = architectures[architectures["level"] > 0]
+    for level in sorted(trained["level"].unique()):
+        members = trained[trained["level"] == level]
+        colour = _LEVEL_COLOURS[min(int(level), len(_LEVEL_COLOURS)) - 1]
+        label = f"level {level} ({len(members)})"
+        axes.plot(members[cost], 100 * members["accuracy"], "o", color=colour, ms=3.5, label=label)
+    front = front.sort_values(cost)
+    axes.plot(
+        front[cost],
+        100 * front["accuracy"],
+        marker="o",
+        ls="-" if stairs else "",
+        drawstyle="steps-post" if stairs else "default",
+        color=_ACCENT,
+        lw=1.6,
+        ms=6,
+        label=f"front ({len(front)})",
+    )
+    axes.set(xscale="log", xlabel=_COST_LABELS.get(cost, cost))
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _finish_front(panels: "Sequence[Axes]") -> None:
+    panels[0].set_ylabel("validation accuracy, %")
+    panels[0].set_title("What accuracy costs", fontsize="medium")
+    panels[-1].legend(fontsize="small", loc="lower right", edgecolor="none")
 
 
 def _draw_curves(axes: "Axes", results: pd.DataFrame, architectures: pd.DataFrame) -> None:

@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -37,15 +38,32 @@ def replace_file(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
+def new_folder(kind: str) -> Path:
+    """Return a new path below ``runs/``, named by the kind of run and the time."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    path = Path("runs") / f"{kind}-{stamp}"
+    number = 2
+    while path.exists():
+        path = Path("runs") / f"{kind}-{stamp}-{number}"
+        number += 1
+    return path
+
+
+KINDS = ("search", "supernet", "retrain")
+"""What a folder can hold a run of."""
+
+
 class RunFolder:
     """A folder that holds one run.
 
     Args:
-        path: The folder. `create` makes it; `open_existing` expects it.
+        path: The folder. `create` makes it; `check_is_run` expects it.
+        kind: What kind of run it holds or will hold (one of `KINDS`); None: any.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], kind: str | None = "search") -> None:
         self.path = Path(path)
+        self.kind = kind
         self._lock: IO[bytes] | None = None
 
     @property
@@ -89,6 +107,7 @@ class RunFolder:
             raise RunFolderError(f"{self.path}: cannot create it: {error.strerror}") from None
         self.lock()
         manifest = {
+            "kind": self.kind,
             "command": sys.argv,
             "python": platform.python_version(),
             "platform": platform.platform(),
@@ -106,6 +125,20 @@ class RunFolder:
         for file in (self.config, self.manifest):
             if not file.exists():
                 raise RunFolderError(f"{self.path} holds no run ({file.name} is missing)")
+        stored = self._stored_kind()
+        if self.kind not in (stored, None):
+            raise RunFolderError(
+                f"{self.path} is no {self.kind} but a {stored} run: "
+                f"`raynas resume {self.path}` carries it on"
+            )
+
+    def _stored_kind(self) -> str:
+        """Return the kind of run that is there; what does not say is a search."""
+        try:
+            kind = json.loads(self.manifest.read_text()).get("kind", "search")
+        except (OSError, ValueError, AttributeError):
+            return "search"
+        return kind if kind in KINDS else "search"
 
     def read_config(self) -> dict[str, Any]:
         """Return the resolved config as it was written."""

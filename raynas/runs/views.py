@@ -112,6 +112,7 @@ class Views:
             "level": best.level,
             "epochs": best.epochs,
             "metrics": best.metrics[max(best.metrics)] if best.metrics else {},
+            **({"costs": best.costs} if best.costs else {}),
             "budget_spent": {
                 "epochs": self._pool.spent_epochs,
                 "wall_s": round(self._pool.elapsed_s, 3),
@@ -154,8 +155,9 @@ def architecture_row(pool: Pool, candidate: Candidate) -> dict[str, Any]:
         row[f"loss_level_{level}"] = candidate.level_loss[level - 1] if known else None
     latest = candidate.metrics[max(candidate.metrics)] if candidate.metrics else {}
     for name in COUNTS:
-        count = latest.get(name)
+        count = candidate.costs.get(name, latest.get(name))
         row[name] = int(count) if count is not None else None
+    row |= {name: cost for name, cost in candidate.costs.items() if name not in COUNTS}
     row |= {f"proxy_{name}": value for name, value in candidate.proxies.items()}
     row |= {"time_s": candidate.time_s, "error": candidate.error}
     return row
@@ -163,7 +165,7 @@ def architecture_row(pool: Pool, candidate: Candidate) -> dict[str, Any]:
 
 def _scored_row(scored: Any) -> dict[str, Any]:
     proxies = {f"proxy_{name}": value for name, value in scored.proxies.items()}
-    return {"architecture": scored.text, "key": scored.key, **proxies}
+    return {"architecture": scored.text, "key": scored.key, **scored.costs, **proxies}
 
 
 def _status(candidate: Candidate) -> str:

@@ -33,6 +33,8 @@ class Candidate:
         round: Proposal round that brought it in, from 0.
         source: Name of the proposer.
         proxies: Zero-cost scores, higher is better.
+        costs: What it costs to run, known before training, lower is better (``num_params``,
+            ``flops``, ``latency_ms``); only what the search was asked to heed.
         level: Highest level reached, 0 before the first.
         epochs: Epochs trained.
         metrics: Metrics by epoch; ``accuracy`` (validation, a fraction) is always there.
@@ -51,6 +53,7 @@ class Candidate:
     round: int
     source: str
     proxies: Metrics = field(default_factory=dict)
+    costs: Metrics = field(default_factory=dict)
     level: int = 0
     epochs: int = 0
     metrics: dict[int, Metrics] = field(default_factory=dict)

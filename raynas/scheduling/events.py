@@ -14,11 +14,19 @@ Metrics = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """An architecture a proposal brought, with its zero-cost proxies (higher is better)."""
+    """An architecture a proposal brought.
+
+    Attributes:
+        text: Canonical text.
+        key: Identity used to de-duplicate.
+        proxies: Zero-cost scores, higher is better.
+        costs: See `Candidate.costs`; journals of searches without constraints hold none.
+    """
 
     text: str
     key: str
     proxies: Metrics = field(default_factory=dict)
+    costs: Metrics = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ class FullPolicy(SchedulingPolicy):
         max_pool: Most architectures ever admitted (None: what the budget affords).
     """
 
+    heeds_costs = True  # it promotes nobody
+
     def __init__(
         self,
         epochs_per_level: Sequence[int],

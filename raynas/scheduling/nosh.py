@@ -23,6 +23,7 @@ from raynas.scheduling.budget import (
     quotas,
 )
 from raynas.scheduling.candidate import Candidate
+from raynas.scheduling.front import FrontOrder
 from raynas.scheduling.policy import Job, SchedulingPolicy, check_levels
 from raynas.scheduling.pool import Pool
 
@@ -42,9 +43,12 @@ class NoshPolicy(SchedulingPolicy):
             number of workers; ``"async"`` promotes as soon as the quota allows and never lets a
             worker wait. Both end with the same quotas.
         ensure_top: Lift the best candidate to the top at the end if the quotas lifted none.
+        costs: Names of costs to promote by beside accuracy: by front, see `FrontOrder`.
         hold_last: Keep the last place of each level open until the last newcomer has come: of all
             promotions only the last can be put off at no price. Needs a budget in epochs.
     """
+
+    heeds_costs = True
 
     def __init__(
         self,
@@ -58,6 +62,7 @@ class NoshPolicy(SchedulingPolicy):
         mode: Literal["sync", "async"] = "sync",
         ensure_top: bool = True,
         hold_last: bool = True,
+        costs: Sequence[str] = (),
     ) -> None:
         self.epochs_per_level = check_levels(epochs_per_level)
         self.promote_fraction = _fractions(promote_fraction, self.epochs_per_level)
@@ -77,6 +82,7 @@ class NoshPolicy(SchedulingPolicy):
         self.max_pool = max_pool
         self.mode = mode
         self.ensure_top = ensure_top
+        self._by_front = FrontOrder(costs) if costs else None
         self._final = self._final_quotas() if hold_last else None
 
     # -- the two decisions ---------------------------------------------------------------------
@@ -175,7 +181,11 @@ class NoshPolicy(SchedulingPolicy):
 
     def _promote(self, pool: Pool, level: int, count: int) -> list[Job]:
         to_epoch = self.epochs_per_level[level]
-        return [Job.of(c, to_epoch) for c in pool.best_resting(level, count)]
+        if self._by_front is not None:
+            best = self._by_front.best_resting(pool, level, count)
+        else:
+            best = pool.best_resting(level, count)
+        return [Job.of(candidate, to_epoch) for candidate in best]
 
     def _top_chain(self, pool: Pool) -> list[Job]:
         """Lift the best candidate one level, if nobody will otherwise reach the top."""

@@ -51,7 +51,13 @@ class SchedulingPolicy(Protocol):
 
     The engine calls, whenever a worker is free: `next_jobs`, then `started` for each job it took,
     then `wants` if slots are left, and `finished` for each job that ended.
+
+    Attributes:
+        heeds_costs: Whether it can be asked to promote by costs beside accuracy, or promotes
+            nobody. A search with several objectives takes no other policy.
     """
+
+    heeds_costs: bool = False
 
     def next_jobs(self, pool: Pool, free_slots: int) -> list[Job]:
         """Return at most `free_slots` jobs to start now. Must change nothing."""

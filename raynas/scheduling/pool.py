@@ -161,10 +161,13 @@ class Pool:
                     level_accuracy=tuple(c.level_accuracy),
                     proxies=c.proxies,
                     failed=c.status is Status.FAILED,
+                    costs=c.costs,
                 )
                 for c in self._candidates
             ),
-            scored=tuple(ScoredRecord(s.text, s.key, s.proxies) for s in self._scored.values()),
+            scored=tuple(
+                ScoredRecord(s.text, s.key, s.proxies, s.costs) for s in self._scored.values()
+            ),
         )
 
     # -- changing ------------------------------------------------------------------------------
@@ -205,6 +208,7 @@ class Pool:
             round=event.round,
             source=event.source,
             proxies=dict(newcomer.proxies),
+            costs=dict(newcomer.costs),
         )
         self._candidates.append(candidate)
         self._ids_by_key[newcomer.key] = candidate.id

@@ -10,10 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from raynas.errors import TrialError
 from raynas.scheduling.candidate import Candidate, Status
@@ -27,16 +24,13 @@ from raynas.scheduling.events import (
     Reported,
     Started,
 )
+from raynas.scheduling.level0 import Level0 as Level0
 from raynas.scheduling.policy import Job, Outcome, SchedulingPolicy
 from raynas.scheduling.pool import Pool
 from raynas.scheduling.snapshot import PoolSnapshot
 from raynas.seeds import derive_seed
 from raynas.spaces.architecture import Architecture
 from raynas.spaces.space import SearchSpace
-
-ScoreOrder = Callable[[Sequence[Mapping[str, float]]], NDArray[np.float64]]
-"""One score per architecture (higher is better) from the proxies of each."""
-
 
 _MIN_SUSPECTS = 5
 """Newcomers in a row that must fail, if there are as many, before the search gives up."""
@@ -73,7 +67,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Proposals:
-    """What a proposer answers to a request (see `Proposed` for the last two).
+    """What a proposer answers to a request.
 
     Attributes:
         source: Name of the proposer.
@@ -81,6 +75,7 @@ class Proposals:
         proposer_state: What it remembers.
         fit: Facts of its refit.
         weighed: Whether their order has taken in the proxies that were known.
+        costs: What each costs to run, by text, where the search heeds costs (`Candidate.costs`).
     """
 
     source: str
@@ -88,56 +83,7 @@ class Proposals:
     proposer_state: dict[str, Any] = field(default_factory=dict)
     fit: dict[str, Any] | None = None
     weighed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Level0:
-    """The free bottom level: proxies choose who of the proposed is trained at all (§6.4).
-
-    Attributes:
-        mode: ``"off"``; ``"init_only"`` (first round only); ``"full"`` (every round).
-        fraction: Share of the proposed that is admitted: `wanted / fraction` are proposed.
-        order: Turns proxies into one score per architecture.
-        initial: Architectures scored before the first round (at least ``wanted / fraction``).
-        top_share: Share of the first round that is simply the best of all scored. The others are
-            the best of a random draw of which `fraction` is admitted: proxies err most at the top,
-            and what is learnt from both shows by how much.
-    """
-
-    mode: Literal["off", "init_only", "full"] = "off"
-    fraction: float = 0.5
-    order: ScoreOrder | None = None
-    initial: int = 0
-    top_share: float = 1.0
-
-    def active(self, round_number: int) -> bool:
-        """Return whether proxies choose in this round."""
-        return self.mode == "full" or (self.mode == "init_only" and round_number == 0)
-
-    def num_proposed(self, wanted: int, round_number: int) -> int:
-        """Return how many are to be proposed so that `wanted` are admitted."""
-        if not self.active(round_number):
-            return wanted
-        count = math.ceil(wanted / self.fraction)
-        return max(count, self.initial) if round_number == 0 else count
-
-    def first(self, scored: Sequence[Newcomer], count: int, seed: int) -> list[Newcomer]:
-        """Return the first round: some the best of all, some the best of a few."""
-        order = self.best(scored, len(scored))
-        num_top = min(len(order), math.ceil(self.top_share * count))
-        top, rest = order[:num_top], order[num_top:]
-        few = math.ceil((count - num_top) / self.fraction)
-        drawn = np.random.default_rng(seed).permutation(len(rest))[:few]
-        return top + [rest[i] for i in sorted(drawn)[: count - num_top]]
-
-    def best(self, residents: Sequence[Newcomer], count: int) -> list[Newcomer]:
-        """Return the best `count` residents by proxy, best first; ties keep their order."""
-        assert self.order is not None
-        if not residents:
-            return []
-        scores = self.order([resident.proxies for resident in residents])
-        ranking = np.argsort(-scores, kind="stable")
-        return [residents[i] for i in ranking[:count]]
+    costs: Mapping[str, Metrics] = field(default_factory=dict)
 
 
 class Search:
@@ -151,6 +97,8 @@ class Search:
         level0: Whether and how proxies choose among proposals.
         emit: Called with each event and the run's elapsed seconds before anyone acts on it.
         report_epochs: Epochs at which the objective can report, increasing (None: every epoch).
+        limits: Highest value of each cost that is limited, by name. Who proposes keeps to them;
+            here they are checked once more, for all engines and proposers.
     """
 
     def __init__(
@@ -163,6 +111,7 @@ class Search:
         level0: Level0 | None = None,
         emit: Callable[[Event, float], None] = lambda event, elapsed_s: None,
         report_epochs: Sequence[int] | None = None,
+        limits: Mapping[str, float] | None = None,
     ) -> None:
         self.space = space
         self.policy = policy
@@ -176,6 +125,7 @@ class Search:
         """Why the search must stop: every newcomer of a round failed."""
         self._emit = emit
         self._report_epochs = report_epochs
+        self._limits = dict(limits or {})
         self._pending: Request | None = None
 
     # -- what an engine asks -------------------------------------------------------------------
@@ -267,16 +217,11 @@ class Search:
             request: As returned by :meth:`request`.
             proposals: The proposer's answer; keys already in the pool are dropped.
             proxies: Scores by architecture text, where the request asked for them.
+
+        Raises:
+            ValueError: one of them is over a limit, or its cost unknown.
         """
-        fresh: dict[str, Newcomer] = {}
-        for architecture in proposals.architectures:
-            key = self.space.key(architecture)
-            if key not in self.pool:
-                known = self.pool.scored.get(key)
-                text = architecture.text
-                newcomer = Newcomer(text, key, dict((proxies or {}).get(text, {})))
-                fresh.setdefault(key, known or newcomer)
-        proposed = list(fresh.values())
+        proposed = self._newcomers(proposals, proxies or {})
         scored = [n for n in proposed if n.key not in self.pool.scored] if request.score else []
         admitted = self._chosen(request, proposals, proposed)
         self._pending = None
@@ -333,6 +278,23 @@ class Search:
             self._record(Interrupted(candidate.id))
 
     # -- parts ---------------------------------------------------------------------------------
+
+    def _newcomers(self, proposals: Proposals, proxies: Mapping[str, Metrics]) -> list[Newcomer]:
+        """Return those proposed who are not in the pool, no key twice."""
+        fresh: dict[str, Newcomer] = {}
+        for architecture in proposals.architectures:
+            key, text = self.space.key(architecture), architecture.text
+            if key in self.pool or key in fresh:
+                continue
+            known = self.pool.scored.get(key)
+            own = (dict(facts.get(text, {})) for facts in (proxies, proposals.costs))
+            newcomer = known or Newcomer(text, key, *own)
+            for name, limit in self._limits.items():
+                cost = newcomer.costs.get(name, math.nan)
+                if not cost <= limit:
+                    raise ValueError(f"{text} was proposed: {name} {cost:g}, limit {limit:g}")
+            fresh[key] = newcomer
+        return list(fresh.values())
 
     def _chosen(
         self, request: Request, proposals: Proposals, proposed: list[Newcomer]

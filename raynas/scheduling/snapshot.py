@@ -1,7 +1,7 @@
 """The pool at one moment, as a proposer sees it: frozen values that can cross processes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,7 @@ class PoolRecord:
     level_accuracy: tuple[float, ...]
     proxies: Mapping[str, float]
     failed: bool
+    costs: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class ScoredRecord:
     text: str
     key: str
     proxies: Mapping[str, float]
+    costs: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

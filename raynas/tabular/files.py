@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from raynas.errors import DataError, nearest
+from raynas.spaces.costs import COUNTS, LATENCIES
 from raynas.tabular.table import Floats
 
 PROXY_PREFIX = "proxy_"
@@ -77,13 +79,21 @@ class Columns:
                 scores[name] = np.where(np.isnan(values), -np.inf, values)
         return scores
 
+    def costs(self) -> dict[str, Floats]:
+        """Return what architectures cost to run: the columns that are called so."""
+        known = (*COUNTS.values(), *LATENCIES.values())
+        return {name: self.floats(name) for name in known if name in self.names}
+
 
 def read_columns(path: Path) -> Columns:
-    """Read a Parquet file; raises `DataError` in one line if it is none."""
+    """Read a Parquet file, or CSV by its ending; raises `DataError` in one line if it is none."""
     try:
+        if path.suffix == ".csv":
+            return Columns(csv.read_csv(path), path)
         return Columns(pq.read_table(path), path)
     except OSError as error:
         words = error.strerror or " ".join(str(error).split())
         raise DataError(f"{path}: cannot be read: {words}") from None
     except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: no Parquet file: {' '.join(str(error).split())}") from None
+        kind = "CSV" if path.suffix == ".csv" else "Parquet"
+        raise DataError(f"{path}: no {kind} file: {' '.join(str(error).split())}") from None

@@ -11,7 +11,9 @@ fractions. The schema's metadata holds, under ``raynas.table``, one JSON object:
      "time_s": {"1": "time_s_e1", "16": "time_s_e16"},   # seconds from the start; may be left out
      "notes": ["what a reader of a result should know"]}
 
-So a file may have more columns than a comparison reads, under any names. Nothing is unpickled.
+Columns ``num_params``, ``flops``, ``latency_ms`` and ``latency_ms_b32`` say what it costs to run
+the network. A file may have more columns than a comparison reads, under any names. Nothing is
+unpickled.
 """
 
 import json
@@ -104,6 +106,7 @@ def read_table(path: Path, *, trust_code: bool = False) -> AccuracyTable:
         time_s=_time_s(columns, header, epochs),
         proxies=columns.proxies(),
         notes=header.notes,
+        costs=columns.costs(),
     )
 
 

@@ -24,7 +24,7 @@ REPORT = f"valid_acc_e{EPOCHS[-1]}"
 def read_nasbench101(path: Path) -> AccuracyTable:
     """Read a file with columns ``adjacency_upper``, ``ops``, ``valid_acc_e4`` … and ``params``.
 
-    The number of parameters is a proxy that costs nothing: it is offered as proxy ``params``.
+    The number of parameters is a cost, and a proxy that costs nothing: it is offered as both.
 
     Raises:
         DataError: a missing column, a cell that is none or is listed twice.
@@ -39,9 +39,9 @@ def read_nasbench101(path: Path) -> AccuracyTable:
                 f"{path}: row {row}: ops {ops!r} are not digits from 0 to {len(OPS) - 1}"
             )
         written.append(",".join(OPS[int(op)] for op in ops) + ":" + bits)
-    proxies = columns.proxies()
+    proxies, costs = columns.proxies(), columns.costs()
     if "params" in columns.names:
-        proxies["params"] = columns.floats("params")
+        proxies["params"] = costs["num_params"] = columns.floats("params")
     return AccuracyTable(
         name="nb101",
         space=space,
@@ -52,6 +52,7 @@ def read_nasbench101(path: Path) -> AccuracyTable:
         report_metric=REPORT,
         separate_runs=True,
         proxies=proxies,
+        costs=costs,
         notes=(
             "nb101 has no test accuracy in this file: the validation accuracy at 108 epochs is the "
             "target that is optimised, not a held-out figure",

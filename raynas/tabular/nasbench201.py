@@ -30,12 +30,14 @@ class Dataset:
         valid: Selection column by number of epochs.
         report: Column the chosen cell is judged by.
         time_s: Column with the seconds of a run, and how many epochs it had.
+        num_params: Column with the number of parameters.
         notes: What a reader of a result should know.
     """
 
     valid: Mapping[int, str]
     report: str
     time_s: tuple[str, int] | None = None
+    num_params: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -44,6 +46,7 @@ DATASETS: Mapping[str, Dataset] = {
         {12: "c10valid_valid_e12", 200: "c10valid_valid_e200"},
         "c10_test_e200",
         ("c10valid_cost_s_e12", 12),
+        "params_c10",
     ),
     "cifar100": Dataset(
         {12: "c100_valid_e12", 200: "c100_test_e200"},
@@ -90,6 +93,7 @@ def read_nasbench201(path: Path, dataset: str = "cifar10") -> AccuracyTable:
         time_s=_time_s(columns, chosen, epochs),
         proxies=columns.proxies() | our_proxies(space, texts),
         notes=chosen.notes,
+        costs=columns.costs() | _num_params(columns, chosen),
     )
 
 
@@ -100,6 +104,12 @@ def _time_s(columns: Columns, chosen: Dataset, epochs: tuple[int, ...]) -> Float
     name, timed = chosen.time_s
     per_epoch = columns.floats(name) / timed
     return per_epoch[:, None] * np.array(epochs, dtype=np.float64)
+
+
+def _num_params(columns: Columns, chosen: Dataset) -> dict[str, Floats]:
+    if chosen.num_params is None or chosen.num_params not in columns.names:
+        return {}
+    return {"num_params": columns.floats(chosen.num_params)}
 
 
 def our_proxies(space: NasBench201, texts: Sequence[str]) -> dict[str, Floats]:

@@ -6,6 +6,7 @@ they work as well.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from raynas.errors import TrialError
@@ -64,6 +65,11 @@ class TableObjective(Objective):
         self.table = table
         self.report_epochs = list(table.epochs)
 
+    @property
+    def costs(self) -> dict[str, "TableCost"]:
+        """What the table knows of costs, by name."""
+        return {name: TableCost(self.table, name) for name in self.table.costs}
+
     def start(self, architecture: Architecture, seed: int) -> TableTrial:
         """Return an untrained trial; the seed plays no part.
 
@@ -74,6 +80,29 @@ class TableObjective(Objective):
         if row is None:
             raise TrialError(f"{architecture.text} is not in {self.table.name}")
         return TableTrial(self.table, row)
+
+
+@dataclass(frozen=True, slots=True)
+class TableCost:
+    """A cost that a table of networks holds.
+
+    Attributes:
+        table: Measured networks.
+        name: Which of its costs.
+    """
+
+    table: AccuracyTable
+    name: str
+    instant: bool = True
+
+    def __call__(self, architecture: Architecture) -> float:
+        """Return it; NaN for an architecture that is not in the table."""
+        row = self.table.rows.get(architecture.text)
+        return math.nan if row is None else float(self.table.costs[self.name][row])
+
+    def describe(self) -> str:
+        """Name the table."""
+        return f"table {self.table.name}"
 
 
 class TableScorer:

@@ -35,6 +35,8 @@ class AccuracyTable:
         time_s: `N x E` seconds from the start to that epoch, where measured.
         proxies: Zero-cost scores by name, `N` each, higher is better.
         notes: What a reader of a result should know.
+        costs: What each costs to run, by name (`raynas.spaces.costs`), `N` each, lower is better;
+            NaN where unknown.
 
     Raises:
         DataError: shapes that do not fit, accuracies outside [0, 1], epochs that do not increase,
@@ -52,6 +54,7 @@ class AccuracyTable:
     time_s: Floats | None = None
     proxies: Mapping[str, Floats] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    costs: Mapping[str, Floats] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_epochs(self.name, self.epochs)
@@ -63,6 +66,7 @@ class AccuracyTable:
             ("report", self.report, shape[:1]),
             ("time_s", self.time_s, shape),
             *((f"proxy {name}", scores, shape[:1]) for name, scores in self.proxies.items()),
+            *((f"cost {name}", values, shape[:1]) for name, values in self.costs.items()),
         ):
             if array is not None and array.shape != expected:
                 raise DataError(f"{self.name}: {what} is {array.shape}, expected {expected}")
@@ -111,6 +115,7 @@ def describe(table: AccuracyTable) -> str:
         f"report         {table.report_metric}: best {100 * table.best_report:.2f} %, "
         f"mean {100 * float(np.nanmean(table.report)):.2f} %",
         f"proxies        {', '.join(table.proxies) or 'none'}",
+        f"costs          {', '.join(table.costs) or 'none'}",
     ]
     return "\n".join(lines + [f"note           {note}" for note in table.notes])
 

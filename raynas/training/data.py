@@ -123,6 +123,7 @@ class DataSplits:
         mean: `C` float32, mean of each channel in raw pixel units.
         std: `C` float32, standard deviation likewise.
         augmentation: What training images go through by default.
+        has_test: Whether there is a part that is kept for the end.
     """
 
     spec: DataSpec
@@ -132,6 +133,7 @@ class DataSplits:
     mean: Tensor
     std: Tensor
     augmentation: Augmentation
+    has_test: bool = True
 
     def normalise(self, images: Tensor) -> Tensor:
         """Turn raw images `B x S x S x C` into what networks see: `B x C x S x S` float32."""
@@ -145,6 +147,16 @@ class DataSplits:
             valid=self.valid.to(device),
             mean=self.mean.to(device),
             std=self.std.to(device),
+        )
+
+    def train_on_all(self) -> "DataSplits":
+        """Return the splits with the validation images among those to train on, and none left."""
+        images = torch.cat([self.train.images, self.valid.images])
+        labels = torch.cat([self.train.labels, self.valid.labels])
+        return replace(
+            self,
+            train=Part(images, labels),
+            valid=Part(images[len(images) :], labels[len(labels) :]),
         )
 
     def load_test(self) -> Part:
@@ -214,15 +226,21 @@ def load_data(spec: str | DataSpec, **options: Any) -> DataSplits:
         mean=torch.tensor(mean),
         std=torch.tensor(std),
         augmentation=Augmentation(border, source.flip if spec.flip is None else spec.flip),
+        has_test=source.read_test is not None or len(parts.test) > 0,
     )
 
 
-def load_data_once(spec: DataSpec, device: torch.device) -> DataSplits:
+def load_data_once(spec: DataSpec, device: torch.device, *, whole: bool = False) -> DataSplits:
     """Return the data on `device`, kept in this process for the next who asks.
 
     A file that changed meanwhile is read again.
+
+    Args:
+        spec: Which data.
+        device: Where it is to be.
+        whole: Whether the validation images are among those to train on.
     """
-    return _load_once(spec, device, _stamp(spec))
+    return (_load_whole_once if whole else _load_once)(spec, device, _stamp(spec))
 
 
 def load_test_once(spec: DataSpec, device: torch.device) -> Part:
@@ -233,6 +251,11 @@ def load_test_once(spec: DataSpec, device: torch.device) -> Part:
 @lru_cache(maxsize=2)
 def _load_once(spec: DataSpec, device: torch.device, stamp: int) -> DataSplits:
     return load_data(spec).to(device)
+
+
+@lru_cache(maxsize=1)
+def _load_whole_once(spec: DataSpec, device: torch.device, stamp: int) -> DataSplits:
+    return load_data(spec).train_on_all().to(device)
 
 
 @lru_cache(maxsize=1)

@@ -14,19 +14,22 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raynas.errors import CheckpointError, TrialError
+from raynas.errors import CheckpointError, ConfigError, TrialError
 from raynas.networks.seeding import seeded
 from raynas.scheduling.events import Metrics
 from raynas.scheduling.objective import Trial
 from raynas.seeds import derive_seed
 from raynas.training.arrays import one_line
+from raynas.training.averaging import WeightAverage
 from raynas.training.data import DataSplits, Part
-from raynas.training.evaluation import Evaluation, evaluate, logits_of
+from raynas.training.evaluation import Evaluation, evaluate
+from raynas.training.learner import Learner
+from raynas.training.photographs import PhotoAugmentation
 from raynas.training.placement import Placement
 from raynas.training.recipe import TrainingConfig
+from raynas.training.replicas import Replicas
 
 _FORMAT = 1
 
@@ -36,16 +39,20 @@ class NetworkTrial(Trial):
 
     Args:
         network: Images `B x C x S x S` to logits `B x classes`; is moved and trained in place.
-        data: What to train and validate on.
+        data: What to train and validate on; a validation part without images is left out.
         config: How.
         seed: Decides order, augmentation and dropout of every epoch.
         counts: What the network is, reported with every epoch (``num_params``, ``flops``).
         test: A part to report ``test_accuracy`` of; nothing is decided by it.
+        replicas: This process among those that train the network together.
 
     Attributes:
         network: The network, on its device.
         epoch: Epochs done.
         history: Metrics of every epoch done, by epoch.
+
+    Raises:
+        ConfigError: the recipe needs something that the network or the images do not have.
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class NetworkTrial(Trial):
         seed: int,
         counts: Mapping[str, float] | None = None,
         test: Part | None = None,
+        replicas: Replicas | None = None,
     ) -> None:
         self.epoch = 0
         self.history: dict[int, Metrics] = {}
@@ -67,19 +75,41 @@ class NetworkTrial(Trial):
             self.network = self._placement.place(network)
             self._data = data.to(self._placement.device)
             self._test = None if test is None else test.to(self._placement.device)
-        self._augmentation = replace(data.augmentation, cutout=config.cutout)
+        self._replicas = replicas or Replicas()
+        padding = data.augmentation.crop_padding if config.resized_crop is None else 0
+        self._augmentation = replace(data.augmentation, cutout=config.cutout, crop_padding=padding)
+        self._photographs = PhotoAugmentation(config.resized_crop, config.color_jitter)
+        self._photographs.check(data.train.images)
+        if config.drop_path and not hasattr(network, "drop_path_probability"):
+            raise ConfigError(
+                f"training.drop_path: {config.drop_path:g}, but {type(network).__name__} drops no "
+                "paths (networks of the DARTS family do)"
+            )
+        learner = Learner(
+            self.network,
+            label_smoothing=config.label_smoothing,
+            auxiliary_weight=config.auxiliary_weight,
+        )
+        self._learner = self._replicas.wrap(learner)
+        self._average = None if config.ema is None else WeightAverage(self.network, config.ema)
         self._optimizer = config.make_optimizer(self.network)
         self._scaler = torch.amp.GradScaler(
             self._placement.device.type, enabled=self._placement.needs_scaler
         )
 
+    @property
+    def delivered(self) -> nn.Module:
+        """The network that validates and is delivered: the average, where there is one."""
+        return self.network if self._average is None else self._average.network
+
     def train(self, to_epoch: int) -> Metrics:
         """Train on to `to_epoch`; validates after every epoch, returns the metrics of the last.
 
         Returns:
-            ``accuracy`` and ``loss`` (validation), ``train_accuracy`` and ``train_loss`` (of the
-            augmented images, while learning), ``test_accuracy`` (if there is a part to test on),
-            ``time_s`` (all epochs of this call, without testing), and the counts.
+            ``accuracy`` and ``loss`` (validation, if there is a part), ``train_accuracy`` and
+            ``train_loss`` (of the augmented images, while learning), ``test_accuracy`` (if there is
+            a part to test on), ``time_s`` (all epochs of this call, without testing), and the
+            counts.
 
         Raises:
             TrialError: the loss is not finite any more, or memory ran out.
@@ -108,6 +138,7 @@ class NetworkTrial(Trial):
             "network": snapshot(self.network.state_dict()),
             "optimizer": snapshot(self._optimizer.state_dict()),
             "scaler": self._scaler.state_dict(),
+            **({} if self._average is None else {"ema": snapshot(self._average.state_dict())}),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -123,6 +154,8 @@ class NetworkTrial(Trial):
             self._optimizer.load_state_dict(state["optimizer"])
             if self._placement.needs_scaler and state["scaler"]:
                 self._scaler.load_state_dict(state["scaler"])
+            if self._average is not None:
+                self._average.load_state_dict(state["ema"])
             self.history = {int(k): dict(v) for k, v in state["history"].items()}
             self.epoch = int(state["epoch"])
         except CheckpointError:
@@ -137,29 +170,32 @@ class NetworkTrial(Trial):
             )
         if state["seed"] != self._seed:
             raise CheckpointError(f"trained with seed {state['seed']}, not {self._seed}")
-        recipe = self._config.recipe()
-        for name, value in recipe.items():
-            if state["recipe"].get(name) != value:
-                old = state["recipe"].get(name)
-                raise CheckpointError(f"trained with {name} {old!r}, not {value!r}")
+        difference = self._config.differs_from(state["recipe"])
+        if difference is not None:
+            raise CheckpointError(f"trained with {difference}")
         epoch, full = int(state["epoch"]), self._config.full_epochs
         if not 0 <= epoch <= full or set(state["history"]) != set(range(1, epoch + 1)):
             raise CheckpointError(f"epoch {epoch} of {full} does not go with its metrics")
 
     def _run_epoch(self, epoch: int) -> Metrics:
         started = time.perf_counter()
-        with seeded(derive_seed(self._seed, "network", epoch), self._placement.device):
+        # Dropout and dropped paths differ between replicas; the order of the images does not.
+        key = epoch if self._replicas.is_first else f"{epoch}/{self._replicas.rank}"
+        with seeded(derive_seed(self._seed, "network", key), self._placement.device):
             train = self._fit(epoch)
             _check_finite(train.loss, "training loss", epoch)
-            valid = self._evaluate(self._data.valid)
-            _check_finite(valid.loss, "validation loss", epoch)
+            self._replicas.align(self.delivered)
+            validated = {}
+            if len(self._data.valid):
+                valid = self._evaluate(self._data.valid)
+                _check_finite(valid.loss, "validation loss", epoch)
+                validated = {"accuracy": valid.accuracy, "loss": valid.loss}
         time_s = time.perf_counter() - started
         tested = (
             {} if self._test is None else {"test_accuracy": self._evaluate(self._test).accuracy}
         )
         return {
-            "accuracy": valid.accuracy,
-            "loss": valid.loss,
+            **validated,
             "train_accuracy": train.accuracy,
             "train_loss": train.loss,
             **tested,
@@ -168,45 +204,77 @@ class NetworkTrial(Trial):
 
     def _evaluate(self, part: Part) -> Evaluation:
         size = self._config.valid_batch_size
-        return evaluate(self.network, self._data, part, self._placement, batch_size=size)
+        share = Part(self._replicas.share(part.images), self._replicas.share(part.labels))
+        mine = evaluate(self.delivered, self._data, share, self._placement, batch_size=size)
+        if self._replicas.size == 1:
+            return mine
+        return self._total(mine.correct, mine.loss * mine.count, len(part))
+
+    def _total(self, correct: float, loss: float, count: int) -> Evaluation:
+        """Add up what the replicas found; `loss` is a sum over images."""
+        device = self._placement.device
+        sums = torch.tensor([correct, loss], dtype=torch.float64, device=device)
+        correct, loss = self._replicas.total(sums).tolist()
+        return Evaluation(int(correct), count, loss / count)
 
     def _fit(self, epoch: int) -> Evaluation:
         part, device = self._data.train, self._placement.device
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "epoch", epoch))
         order = torch.randperm(len(part), generator=generator)
         draws = self._augmentation.draw(len(part), part.images.shape[1], generator)
+        photo = order.new_empty(len(part), 0)
+        if self._photographs.active:
+            photo = self._photographs.draw(len(part), generator)
         num_steps = math.ceil(len(part) / self._config.batch_size)
         # Equal batches: no image is dropped, and none is alone in a BatchNorm.
         steps = zip(
-            order.to(device).tensor_split(num_steps),
-            draws.to(device).tensor_split(num_steps),
+            *(every.to(device).tensor_split(num_steps) for every in (order, draws, photo)),
             strict=True,
         )
         loss = torch.zeros((), dtype=torch.float64, device=device)
         correct = torch.zeros((), dtype=torch.int64, device=device)
         self.network.train()
-        for step, (indices, drawn) in enumerate(steps):
+        if self._config.drop_path:
+            # A module takes any attribute; that it has this one was checked at the start.
+            probability = self._config.drop_path_at(epoch)
+            self.network.drop_path_probability = probability  # type: ignore[assignment]
+        for step, batch in enumerate(steps):
             for group in self._optimizer.param_groups:
                 group["lr"] = self._config.lr_at(epoch - 1 + step / num_steps)
-            step_loss, step_correct = self._step(part.images[indices], part.labels[indices], drawn)
-            loss += step_loss * len(indices)
+            step_loss, step_correct, count = self._step(*batch)
+            loss += step_loss * count
             correct += step_correct
+        if self._replicas.size > 1:
+            return self._total(float(correct), float(loss), len(part))
         return Evaluation(int(correct), len(part), float(loss) / len(part))
 
-    def _step(self, images: Tensor, labels: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
-        images = self._data.normalise(self._augmentation.move(images, draws))
-        images = self._placement.lay_out(self._augmentation.erase(images, draws))
+    def _step(self, batch: Tensor, draws: Tensor, photo: Tensor) -> tuple[Tensor, Tensor, int]:
+        """Learn from a batch; returns mean loss, number right and number of this replica's part."""
+        share = self._replicas.share
+        indices = share(batch)
+        labels = self._data.train.labels[indices]
+        images = self._prepare(self._data.train.images[indices], share(draws), share(photo))
         with self._placement.autocast():
-            logits = logits_of(self.network(images))
-            loss = F.cross_entropy(logits, labels, label_smoothing=self._config.label_smoothing)
+            loss, logits = self._learner(images, labels)
         self._optimizer.zero_grad(set_to_none=True)
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        weighted = loss * self._replicas.weight(len(indices), len(batch))
+        self._scaler.scale(weighted).backward()
         if self._config.grad_clip is not None:
             self._scaler.unscale_(self._optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self._config.grad_clip)
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+        if self._average is not None:
+            self._average.update()
+        return loss.detach(), (logits.detach().argmax(1) == labels).sum(), len(indices)
+
+    def _prepare(self, images: Tensor, draws: Tensor, photo: Tensor) -> Tensor:
+        """Return what the network sees of raw images: augmented, normalised, laid out."""
+        images = self._augmentation.move(images, draws)
+        if self._photographs.active:
+            images = self._photographs.apply(images, photo)
+        images = self._augmentation.erase(self._data.normalise(images), draws)
+        return self._placement.lay_out(images)
 
 
 def _check_finite(loss: float, what: str, epoch: int) -> None:

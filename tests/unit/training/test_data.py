@@ -59,7 +59,8 @@ def test_the_seed_decides_the_split(npz):
 def test_nothing_but_load_test_gives_the_test_part(npz):
     splits = load_data(npz)
     shown = [name for name, _ in inspect.getmembers(DataSplits) if "test" in name]
-    assert shown == ["load_test"]
+    assert shown == ["has_test", "load_test"]
+    assert splits.has_test is True
     test = rows(splits.load_test())
     for name in splits.__slots__:
         held = getattr(splits, name)

@@ -19,6 +19,13 @@ from raynas.training.recipe import TrainingConfig
         ({"momentum": 0.0}, "nesterov needs a momentum"),
         ({"min_lr": 0.5}, "min_lr 0.5 is above lr 0.1"),
         ({"warmup_epochs": 8}, "warmup_epochs 8 must end before the 8 epochs"),
+        ({"tail_epochs": 8}, "tail_epochs 8 must be fewer than the 8 epochs"),
+        ({"schedule": "cosin"}, r"training\.schedule"),
+        ({"drop_path": 1.0}, r"training\.drop_path"),
+        ({"ema": 1.0}, r"training\.ema"),
+        ({"train_on": "valid"}, r"training\.train_on"),
+        ({"color_jitter": [0.4, 0.4, 0.4, 0.9]}, r"training\.color_jitter"),
+        ({"resized_crop": 0}, r"training\.resized_crop"),
         ({"device": "gpu"}, r"training\.device"),
         ({"amp": "fp8"}, r"training\.amp"),
     ],
@@ -70,3 +77,11 @@ def test_a_missing_gpu_is_said_in_one_line():
     with pytest.raises(ConfigError, match=r"training\.device: 'cuda:1' is not here"):
         choose_placement("cuda:1")
     assert choose_placement("auto").device.type == "cpu"
+
+
+def test_a_recipe_of_an_older_raynas_had_the_defaults_of_what_came_later():
+    config = TrainingConfig()
+    old = {k: v for k, v in config.recipe().items() if k not in ("schedule", "ema", "drop_path")}
+    assert config.differs_from(old) is None
+    assert TrainingConfig(ema=0.5).differs_from(old) == "ema None, not 0.5"
+    assert config.differs_from({**old, "lr": 0.3}) == "lr 0.3, not 0.1"

@@ -1,0 +1,1 @@
+"""Full trainings of found architectures: several of them, several seeds, side by side."""

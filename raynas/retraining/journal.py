@@ -1,0 +1,87 @@
+"""What has been heard of the jobs of a retraining, on disk: one JSON object a line, flushed.
+
+The truth of a retraining is this file and the checkpoints: an epoch whose line a crash swallowed is
+told again from the checkpoint. A torn last line is dropped.
+"""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from raynas.errors import RunFolderError
+from raynas.training.job import Finished, JobFailed, Notice, Reply, Trained
+
+Entry = tuple[Reply, float]
+"""What was heard, and the seconds the retraining had been going."""
+
+_BY_NAME: dict[str, type] = {"trained": Trained, "finished": Finished, "failed": JobFailed}
+_NAMES = {kind: name for name, kind in _BY_NAME.items()}
+
+
+def read_retraining(path: Path) -> tuple[list[Entry], int]:
+    """Read a journal; none yet is an empty one.
+
+    Returns:
+        The entries, and the size in bytes of the part that is whole.
+
+    Raises:
+        RunFolderError: a line that is not the last one cannot be read.
+    """
+    if not path.exists():
+        return [], 0
+    entries: list[Entry] = []
+    size = 0
+    lines = path.read_bytes().splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            if not line.endswith(b"\n"):
+                raise ValueError("torn")
+            entries.append(_parse(json.loads(line)))
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines):
+                break
+            raise RunFolderError(f"{path}, line {number}: {error}") from None
+        size += len(line)
+    return entries, size
+
+
+def _parse(value: dict[str, Any]) -> Entry:
+    fields = dict(value)
+    elapsed_s, kind = float(fields.pop("t")), _BY_NAME[fields.pop("event")]
+    return kind(**fields), elapsed_s
+
+
+class RetrainJournal:
+    """The writing end.
+
+    Args:
+        path: The file; created if missing.
+        size: Bytes to keep of an existing file.
+    """
+
+    def __init__(self, path: Path, size: int = 0) -> None:
+        self._file = path.open("ab")
+        self._file.truncate(size)
+
+    def append(self, reply: Reply, elapsed_s: float) -> None:
+        """Write what was heard and wait until it is on disk; notices are not kept."""
+        if isinstance(reply, Notice):
+            return
+        record = {"t": round(elapsed_s, 3), "event": _NAMES[type(reply)], **asdict(reply)}
+        self._file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def __enter__(self) -> "RetrainJournal":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
