@@ -1,5 +1,6 @@
 """Does what was exported compute what the network computes?"""
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -23,6 +24,11 @@ def example_images(task: TaskShape, count: int) -> Tensor:
     generator = torch.Generator().manual_seed(count)
     size = task.image_size
     return torch.randn(count, task.in_channels, size, size, generator=generator)
+
+
+def plain_layout(network: nn.Module) -> nn.Module:
+    """Return a copy with weights of the default memory layout, which every reader expects."""
+    return copy.deepcopy(network).to(memory_format=torch.contiguous_format)
 
 
 @torch.no_grad()

@@ -100,7 +100,8 @@ def avg_pool(x, stride):
 
 _NOISE = """
 def noise(x, stride):
-    return torch.randn_like(x[:, :, ::stride, ::stride])
+    strided = x[:, :, ::stride, ::stride]
+    return torch.empty_like(strided, memory_format=torch.contiguous_format).normal_()
 """
 
 _FUNCTIONS = {"max_pool_3x3": "max_pool", "avg_pool_3x3": "avg_pool", NOISE: "noise"}

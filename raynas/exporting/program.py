@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from raynas.errors import UsageError
-from raynas.exporting.checking import example_images, largest_difference
+from raynas.exporting.checking import example_images, largest_difference, plain_layout
 from raynas.spaces.space import TaskShape
 from raynas.training.arrays import one_line
 
@@ -27,7 +27,9 @@ def trace(network: nn.Module, task: TaskShape) -> torch.export.ExportedProgram:
     batch = torch.export.Dim("batch", min=1)
     try:
         with torch.no_grad():
-            return torch.export.export(network, (images,), dynamic_shapes=({0: batch},))
+            return torch.export.export(
+                plain_layout(network), (images,), dynamic_shapes=({0: batch},)
+            )
     except Exception as error:  # a network of somebody else's can do anything
         raise UsageError(
             f"torch.export cannot follow {type(network).__name__}: {one_line(error)}"

@@ -86,9 +86,10 @@ class Noise(Operation):
     def forward(self, images: Tensor) -> Tensor:
         """Return noise of the strided size; of `images` only the shape and type matter."""
         strided = images[:, :, :: self.stride, :: self.stride]
-        if self.seed is None:
-            return torch.randn_like(strided)
-        generator = torch.Generator(images.device).manual_seed(self.seed)
+        generator = None
+        if self.seed is not None:
+            generator = torch.Generator(images.device).manual_seed(self.seed)
+        # The draws must not depend on how the images lie in memory.
         drawn = torch.empty_like(strided, memory_format=torch.contiguous_format)
         return drawn.normal_(generator=generator)
 

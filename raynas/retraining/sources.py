@@ -67,14 +67,15 @@ def find(
         raise ConfigError(f"top: {top} must be at least 1")
     found: list[Found] = []
     for one in given:
-        path = Path(one).expanduser()
-        if path.is_dir():
-            found += _of_folder(path, top or 1, trust_code)
-        elif path.is_file():
-            found.append(_of_file(path, trust_code))
-        else:
+        path = _existing(one)
+        if path is None:
             found.append(_of_text(one, space))
-    if top is not None and not any(Path(one).expanduser().is_dir() for one in given):
+        elif path.is_dir():
+            found += _of_folder(path, top or 1, trust_code)
+        else:
+            found.append(_of_file(path, trust_code))
+    folders = [path for path in map(_existing, given) if path is not None and path.is_dir()]
+    if top is not None and not folders:
         raise ConfigError("top: is for run folders, and none is given")
     return _of_one_space(found, space)
 
@@ -106,8 +107,20 @@ def ranked(pool: Pool) -> list[Candidate]:
     return sorted(reached, key=lambda c: (-c.level, c.rank_key(c.level)))
 
 
+def _existing(given: str) -> Path | None:
+    """Return the file or folder that is meant; None if it is none, as a genotype is too long for.
+
+    A text that is longer than a name may be makes `stat` fail (ENAMETOOLONG).
+    """
+    path = Path(given).expanduser()
+    try:
+        return path if path.exists() else None
+    except OSError:
+        return None
+
+
 def _of_folder(path: Path, top: int, trust_code: bool) -> list[Found]:
-    folder = RunFolder(path)
+    folder = RunFolder(path, None)
     kind = folder.read_manifest().get("kind", "search")
     if kind != "search":
         if top > 1:
@@ -147,7 +160,7 @@ def _of_file(path: Path, trust_code: bool) -> Found:
         refuse_foreign(space, path)
     data = None
     if (path.parent / "config.yaml").exists():
-        stored = RunFolder(path.parent).read_config().get("data")
+        stored = RunFolder(path.parent, None).read_config().get("data")
         data = None if stored is None else _without_cuts(Choice.model_validate(stored))
     return Found(text, path.resolve().parent.name, space, data)
 

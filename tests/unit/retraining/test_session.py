@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import raynas
+from raynas.api.searching import resume_search
 from raynas.errors import UsageError
 from raynas.retraining import session as session_module
 from raynas.runs.folder import RunFolder
@@ -121,11 +122,20 @@ def test_another_question_needs_another_folder(whole, run):
         run(out=whole.folder, epochs=3)
 
 
+def test_status_and_resume_know_a_retraining(whole):
+    facts = raynas.status(whole.folder)
+    assert (facts["kind"], facts["state"]) == ("retrain", "done")
+    assert facts["epochs"] == facts["num_epochs"]
+    assert facts["architectures"] == whole.summary
+    again = raynas.resume(whole.folder, engine="inline")
+    assert again.summary == whole.summary
+    with pytest.raises(UsageError, match="takes no objects, and 'space' is given"):
+        raynas.resume(whole.folder, space=object())
+
+
 def test_a_retraining_is_no_search(whole):
-    with pytest.raises(UsageError, match="raynas resume"):
-        raynas.resume(whole.folder)
-    with pytest.raises(UsageError, match="raynas resume"):
-        raynas.status(whole.folder)
+    with pytest.raises(UsageError, match="is no search but a retrain run: `raynas resume"):
+        resume_search(whole.folder)
 
 
 def test_a_search_is_no_retraining(searched, run):
