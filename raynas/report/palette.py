@@ -45,8 +45,15 @@ def new_figure(width: float, height: float) -> "Figure":
         from matplotlib.figure import Figure
     except ImportError:
         raise UsageError("plots need matplotlib: pip install 'raynas[plot]'") from None
-    style = {"text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": MUTED}
-    with rc_context({**style, "xtick.color": MUTED, "ytick.color": MUTED}):
+    with rc_context(
+        {
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "axes.edgecolor": MUTED,
+            "xtick.color": MUTED,
+            "ytick.color": MUTED,
+        }
+    ):
         figure = Figure(figsize=(width, height), layout="constrained")
     figure.patch.set_alpha(0.0)
     return figure
