@@ -80,6 +80,33 @@ def score_candidates(
     )
 
 
+def score_whole(
+    supernet: Supernet,
+    mixture: Mixture,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    norm: NormMode = "batch",
+) -> BatchScores:
+    """Score the supernet with nothing left out: one candidate, under the rules of the others.
+
+    Args:
+        supernet: Its mode is left as it was.
+        mixture: Weights of the ops, and which are run.
+        batches: Images `B x C x H x W` and labels `B`, on the supernet's device.
+        norm: Which statistics norms use.
+    """
+    rows, count = [], []
+    with _evaluating(supernet, norm), torch.no_grad():
+        for images, labels in batches:
+            with _fixed_noise(supernet, images, labels):
+                rows.append(_score(supernet(images, mixture), labels))
+            count.append(len(labels))
+    table = torch.stack(rows)[None].cpu().numpy() if rows else np.zeros((1, 0, 2))
+    return BatchScores(
+        table[:, :, 0].astype(np.int64), table[:, :, 1], np.array(count, dtype=np.int64)
+    )
+
+
 class _Run:
     """A question to a supernet.
 

@@ -38,18 +38,19 @@ def alpha_eigenvalue(
     if workers.rank != 0:
         return float(workers.broadcast(None))
     values = []
-    with _alone(epoch.bilevel):
+    with alone(epoch.bilevel):
         for images, labels in islice(epoch.batches(method.config.batch_size), batches):
-            product, size = _hessian_product(epoch.bilevel, method, images, labels)
+            product, slopes = hessian_product(epoch.bilevel, method, images, labels)
+            size = len(slopes)
             whole = size <= exact_up_to
             values.append(exact(product, size) if whole else lanczos(product, size, iterations))
     return float(workers.broadcast(sum(values) / len(values)))
 
 
-def _hessian_product(
+def hessian_product(
     bilevel: Bilevel, method: Method, images: Tensor, labels: Tensor
-) -> tuple[Product, int]:
-    """Return the product with the Hessian on one batch, and the number of α."""
+) -> tuple[Product, Tensor]:
+    """Return the product with the Hessian on one batch, and the gradient, `n`: of all α in turn."""
     alphas = method.alphas
     logits = bilevel.supernet(images, method.mix(method.theta()))
     decay = sum(alpha.square().sum() for alpha in alphas)
@@ -59,13 +60,18 @@ def _hessian_product(
     def product(vector: Tensor) -> Tensor:
         return _flat(torch.autograd.grad(slopes, alphas, vector.to(slopes), retain_graph=True))
 
-    return product, len(slopes)
+    return product, slopes.detach()
 
 
 def exact(product: Product, size: int) -> float:
     """Return the largest eigenvalue of a symmetric `n x n` matrix from its n columns."""
-    rows = torch.stack([product(row) for row in torch.eye(size)]).double()
-    return float(torch.linalg.eigvalsh((rows + rows.T) / 2)[-1])
+    return float(torch.linalg.eigvalsh(dense(product, size))[-1])
+
+
+def dense(product: Product, size: int) -> Tensor:
+    """Return a symmetric matrix from its n columns, `n x n` float64 on the CPU."""
+    rows = torch.stack([product(row) for row in torch.eye(size)]).double().cpu()
+    return (rows + rows.T) / 2
 
 
 def lanczos(product: Product, size: int, iterations: int) -> float:
@@ -104,7 +110,7 @@ def _flat(tensors: tuple[Tensor, ...]) -> Tensor:
 
 
 @contextmanager
-def _alone(bilevel: Bilevel) -> Iterator[None]:
+def alone(bilevel: Bilevel) -> Iterator[None]:
     """Run the network in train mode by this worker alone, leaving no trace in its norms."""
     supernet = bilevel.supernet
     was_training, was_joint = supernet.training, any(n.synchronised for n in supernet.norms())
