@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from raynas.api import (
         build_table,
         compare,
+        diagnose,
         export,
         import_table,
         resume,
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
         search,
         search_supernet,
         status,
+        write_report,
     )
     from raynas.config import SearchConfig
     from raynas.errors import RaynasError, UsageError
@@ -58,6 +60,7 @@ _HOMES = {
     "UsageError": "raynas.errors",
     "build_table": "raynas.api",
     "compare": "raynas.api",
+    "diagnose": "raynas.api",
     "export": "raynas.api",
     "import_table": "raynas.api",
     "largest_pool": "raynas.scheduling.budget",
@@ -68,6 +71,7 @@ _HOMES = {
     "search": "raynas.api",
     "search_supernet": "raynas.api",
     "status": "raynas.api",
+    "write_report": "raynas.api",
 }
 
 __all__ = [
@@ -93,6 +97,7 @@ __all__ = [
     "UsageError",
     "build_table",
     "compare",
+    "diagnose",
     "export",
     "import_table",
     "largest_pool",
@@ -103,6 +108,7 @@ __all__ = [
     "search",
     "search_supernet",
     "status",
+    "write_report",
 ]
 
 

@@ -23,6 +23,7 @@ RANKS = {
     "session": 8,
     "supernet_session": 8,
     "comparing": 8,
+    "diagnostics": 8,
     "retraining": 8,
     "exporting": 8,
     "api": 9,
@@ -36,6 +37,7 @@ SAME_RANK = {
     ("proposing", "proxies"),
     ("setup", "engine"),
     ("supernet_config", "config"),
+    ("report", "runs"),
 }
 PURE = ("spaces", "scheduling", "runs", "config", "errors", "registry", "seeds", "cli")
 

@@ -29,7 +29,8 @@ def test_import_is_light():
 def test_help_is_light():
     code = (
         "from typer.testing import CliRunner; from raynas.cli.main import app\n"
-        "commands = 'search,supernet,resume,status,compare,table,table build,retrain,export'\n"
+        "commands = 'search,supernet,resume,status,compare,table,table build,retrain'\n"
+        "commands += ',export,report,diagnose'\n"
         "for line in ('', *commands.split(',')):\n"
         "    args = line.split()\n"
         "    result = CliRunner().invoke(app, [*args, '--help'])\n"

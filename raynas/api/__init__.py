@@ -3,7 +3,9 @@
 Objects are passed; names exist only in configs. The command line calls nothing else.
 """
 
+from raynas.api.diagnosing import diagnose
 from raynas.api.exporting import export
+from raynas.api.reporting import write_report
 from raynas.api.retraining import resume_retrain, retrain
 from raynas.api.runs import kind_of, resume, status
 from raynas.api.searching import resume_search, search
@@ -14,6 +16,7 @@ __all__ = [
     "build_table",
     "compare",
     "describe_table",
+    "diagnose",
     "export",
     "import_table",
     "kind_of",
@@ -25,4 +28,5 @@ __all__ = [
     "search",
     "search_supernet",
     "status",
+    "write_report",
 ]

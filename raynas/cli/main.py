@@ -2,7 +2,18 @@
 
 import typer
 
-from raynas.cli import compare, export, resume, retrain, search, status, supernet, table
+from raynas.cli import (
+    compare,
+    diagnose,
+    export,
+    report,
+    resume,
+    retrain,
+    search,
+    status,
+    supernet,
+    table,
+)
 
 app = typer.Typer(
     name="raynas",
@@ -18,6 +29,8 @@ app.command("resume")(resume.resume)
 app.command("status")(status.status)
 app.command("retrain")(retrain.retrain)
 app.command("export")(export.export)
+app.command("diagnose")(diagnose.diagnose)
+app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.add_typer(table.app, name="table")
 

@@ -262,7 +262,7 @@ def cell_svg(drawing: Drawing, name: str, description: str) -> Markup:
     for box in drawing.boxes:
         _draw_box(root, box)
     source = ElementTree.tostring(root, encoding="unicode")
-    return inline_svg(source, name, drawing.name, description, _SCALE)
+    return inline_svg(source, name, drawing.name, description, scale=_SCALE, fixed=True)
 
 
 def _draw_box(root: ElementTree.Element, box: Box) -> None:

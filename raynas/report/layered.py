@@ -60,6 +60,7 @@ def lay_out(
     rows = _in_order(places, chains, len(sizes))
     widths = [*(w for w, _ in sizes), *[_PATH_WIDTH] * (len(places) - len(sizes))]
     x = _side_by_side(rows, widths, chains, len(sizes), gap[0])
+    _straighten(x, rows, widths, chains, gap[0])
     heights = [max([sizes[p][1] for p in row if p < len(sizes)], default=0.0) for row in rows]
     tops = np.cumsum([0.0, *(h + gap[1] for h in heights[:-1])])
     middle = [float(tops[layer] + heights[layer] / 2) for layer in places]
@@ -164,3 +165,42 @@ def _side_by_side(
             fitted = isotonic_regression(np.array(wanted) - apart, sample_weight=weights)
             x[list(row)] = fitted + apart
     return x
+
+
+def _straighten(
+    x: NDArray[np.float64],
+    rows: Sequence[Sequence[int]],
+    widths: Sequence[float],
+    chains: Sequence[Sequence[int]],
+    gap: float,
+) -> None:
+    """Move the places of a long arrow below each other, as far as what is beside them lets it."""
+    for chain in chains:
+        run: list[int] = []
+        low, high = -np.inf, np.inf
+        for place in chain[1:-1]:
+            least, most = _room(place, x, rows, widths, gap)
+            if run and max(low, least) > min(high, most):
+                x[run] = np.clip(np.mean(x[run]), low, high)
+                run, low, high = [], -np.inf, np.inf
+            run.append(place)
+            low, high = max(low, least), min(high, most)
+        if run:
+            x[run] = np.clip(np.mean(x[run]), low, high)
+
+
+def _room(
+    place: int,
+    x: NDArray[np.float64],
+    rows: Sequence[Sequence[int]],
+    widths: Sequence[float],
+    gap: float,
+) -> tuple[float, float]:
+    """Return how far to the left and to the right a place can go."""
+    row = next(row for row in rows if place in row)
+    at = row.index(place)
+    apart = [(widths[place] + widths[other]) / 2 + gap for other in row]
+    least = x[row[at - 1]] + apart[at - 1] if at > 0 else -np.inf
+    most = x[row[at + 1]] - apart[at + 1] if at + 1 < len(row) else np.inf
+    # Rounding may have left less than no room.
+    return float(min(least, x[place])), float(max(most, x[place]))

@@ -46,9 +46,12 @@ _PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=\s]+")
 _BOX = re.compile(r"\s*-?[\d.]+[\s,]+-?[\d.]+[\s,]+[\d.]+[\s,]+[\d.]+\s*")
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
+_FIXED = 'ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace'
 _LARGEST = 8_000_000
-_NARROWEST = 440.0
-"""Pixels below which a drawing is not squeezed: a small screen scrolls it sideways."""
+_NARROWEST = {False: 440.0, True: 340.0}
+"""Pixels below which a drawing is not squeezed (without or with letters of one width): a small
+screen scrolls it sideways.
+"""
 
 _DEEPEST = 40
 
@@ -80,7 +83,15 @@ def plain(text: object, longest: int = 40) -> str:
     return shown.replace("$", r"\$")
 
 
-def inline_svg(source: str, name: str, title: str, description: str, scale: float = 1.55) -> Markup:
+def inline_svg(
+    source: str,
+    name: str,
+    title: str,
+    description: str,
+    *,
+    scale: float = 1.55,
+    fixed: bool = False,
+) -> Markup:
     """Return an SVG file, whoever wrote it, as an element to stand in a page.
 
     Args:
@@ -89,6 +100,7 @@ def inline_svg(source: str, name: str, title: str, description: str, scale: floa
         title: What it is.
         description: What it says.
         scale: Pixels of the page for a unit of the drawing, where there is room.
+        fixed: Whether its text is in a font of letters of one width.
 
     Raises:
         DataError: it is no SVG with a `viewBox`, or too large.
@@ -101,12 +113,15 @@ def inline_svg(source: str, name: str, title: str, description: str, scale: floa
     picture = ElementTree.Element("svg", {"viewBox": box, "role": "img"})
     picture.set("aria-labelledby", f"{name}-title {name}-desc")
     width = scale * float(re.split(r"[\s,]+", box.strip())[2])
-    # What matplotlib's style sheet says of everything; as an attribute it stays in the drawing.
-    picture.set(
-        "style",
-        f"stroke-linejoin:round;stroke-linecap:butt;max-width:{width:.0f}px;"
-        f"min-width:{min(width, _NARROWEST):.0f}px",
-    )
+    style = {
+        # What matplotlib's style sheet says of everything; as an attribute it stays in here.
+        "stroke-linejoin": "round",
+        "stroke-linecap": "butt",
+        "max-width": f"{width:.0f}px",
+        "min-width": f"{min(width, _NARROWEST[fixed]):.0f}px",
+        **({"font-family": _FIXED} if fixed else {}),
+    }
+    picture.set("style", ";".join(f"{name}:{value}" for name, value in style.items()))
     for tag, text in (("title", title), ("desc", description)):
         ElementTree.SubElement(picture, tag, {"id": f"{name}-{tag}"}).text = text
     cleaner.copy_children(root, picture)

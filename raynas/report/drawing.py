@@ -1,0 +1,57 @@
+"""What the figures of a report have in common."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from raynas.report import palette
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH = 6.6
+"""Width of a figure in inches: with text of 9 to 10 points it fills the page and can be read."""
+
+
+def tidy(axes: "Axes", *, grid: str = "y") -> None:
+    """Leave of the frame only two sides, and draw a faint grid (``x``, ``y``, ``both``, ``""``)."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(palette.MUTED)
+    axes.tick_params(colors=palette.MUTED, labelsize=9)
+    axes.xaxis.label.set_color(palette.INK)
+    axes.yaxis.label.set_color(palette.INK)
+    axes.set_axisbelow(True)
+    if grid in ("x", "both"):
+        axes.xaxis.grid(True, color=palette.GRID, lw=0.7)
+    if grid in ("y", "both"):
+        axes.yaxis.grid(True, color=palette.GRID, lw=0.7)
+
+
+def legend(axes: "Axes", place: Any = "best", columns: int = 1) -> None:
+    """Add a legend without a frame (`place` as matplotlib's `loc`)."""
+    axes.legend(fontsize=9, loc=place, frameon=False, ncols=columns)
+
+
+def legend_above(axes: "Axes", columns: int = 4) -> None:
+    """Add a legend above the axes, where it hides nothing."""
+    axes.legend(
+        fontsize=9,
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        frameon=False,
+        ncols=columns,
+        columnspacing=1.2,
+        handlelength=1.4,
+    )
+
+
+def level_colour(level: int) -> str:
+    """Return the colour of a level, from 1; all above the fourth share one."""
+    return palette.LEVELS[min(max(level, 1), len(palette.LEVELS)) - 1]
+
+
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """Return a colour for each name, in order; they repeat after the eighth."""
+    return {
+        name: palette.SERIES[place % len(palette.SERIES)]
+        for place, name in enumerate(dict.fromkeys(names))
+    }
