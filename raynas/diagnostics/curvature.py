@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from raynas.diagnostics.diagnostic import Base, Finding, Part, Record, Value
-from raynas.diagnostics.drawing import legend, rule
+from raynas.diagnostics.drawing import legend, rule, whole_numbers
 from raynas.diagnostics.measuring import Edge, allowed_ops, mixed_edges
 from raynas.diagnostics.spectra import contrasts, shape_of
 from raynas.diagnostics.strength import check_mixes
@@ -100,6 +100,7 @@ class Curvature(Base[SupernetSubject]):
             right.set_title(f"spectrum after epoch {epochs[-1]}")
             rule(right)
         rule(left)
+        whole_numbers(left)
         return drawing
 
 

@@ -44,6 +44,11 @@ def legend(axes: "Axes", *, ncols: int = 1) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, ncols=ncols)
 
 
+def whole_numbers(axes: "Axes") -> None:
+    """Label epochs and counts at whole numbers alone."""
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
 def rule(axes: "Axes", *, axis: Literal["x", "y", "both"] = "y") -> None:
     """Draw a grid behind everything."""
     axes.set_axisbelow(True)

@@ -30,7 +30,7 @@ from raynas.diagnostics.subject import SupernetSubject, some_batches
 from raynas.diagnostics.visiting import Visit, cells_of, train_mode
 from raynas.diagnostics.wording import counted, figure, known
 from raynas.predictor.metrics import spearman
-from raynas.report.palette import GRID, MUTED, SERIES, new_figure
+from raynas.report.palette import MUTED, SERIES, new_figure
 from raynas.supernets.metrics import SKIP, WITHOUT_PARAMETERS
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ class Estimation(Base[SupernetSubject]):
         drawing = new_figure(5.2, 4.4)
         axes = drawing.subplots()
         there = [row for row in rows if row["predicted_skip"] is not None]
-        axes.axhline(0.5, color=GRID, lw=1)
-        axes.axvline(0.5, color=GRID, lw=1)
+        axes.axhline(0.5, color=MUTED, lw=0.8)
+        axes.axvline(0.5, color=MUTED, lw=0.8)
         values = [row[key] for row in there for key in ("predicted_skip", "actual_skip")]
         low, high = min([*values, 0.4]), max([*values, 0.6])
         axes.plot([low, high], [low, high], "--", color=MUTED, lw=1, label="as predicted")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from raynas.diagnostics.diagnostic import Base, Finding, Record, Value
-from raynas.diagnostics.drawing import legend, rule
+from raynas.diagnostics.drawing import legend, rule, whole_numbers
 from raynas.diagnostics.subject import SearchSubject
 from raynas.diagnostics.wording import counted, figure, known, mean, percent
 from raynas.errors import ConfigError
@@ -53,6 +53,7 @@ class Predictor(Base[SearchSubject]):
         axes.set(xlabel="architectures trained when it was fitted", ylim=(-1.05, 1.05))
         legend(axes, ncols=3)
         rule(axes)
+        whole_numbers(axes)
         return drawing
 
 

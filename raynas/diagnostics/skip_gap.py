@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from raynas.diagnostics.diagnostic import Base, Finding, Record, Value
-from raynas.diagnostics.drawing import legend, rule
+from raynas.diagnostics.drawing import legend, rule, whole_numbers
 from raynas.diagnostics.subject import SupernetSubject, read_view
 from raynas.diagnostics.wording import figure, known, percent
 from raynas.errors import ConfigError
@@ -65,6 +65,7 @@ class SkipGap(Base[SupernetSubject]):
         legend(below, ncols=len(kinds))
         for axes in (above, below):
             rule(axes)
+        whole_numbers(below)
         return drawing
 
 

@@ -88,15 +88,16 @@ class StrengthMap(Base[SupernetSubject]):
 
     def draw(self, rows: Sequence[Record]) -> "Figure":
         """Draw a column an edge: what each would pick, where they differ in a strong colour."""
-        marks = [("alpha_op", "largest α", "s", SERIES[0], 0.24)]
-        marks += [("perturbation_op", "missed most", "o", ACCENT, 0.0)]
+        shift = 0.24 if "oracle_op" in rows[0] else 0.13
+        marks = [("alpha_op", "largest α", "s", SERIES[0], shift)]
         if "oracle_op" in rows[0]:
-            marks += [("oracle_op", "best alone (oracle)", "^", SERIES[2], -0.24)]
+            marks += [("oracle_op", "best alone (oracle)", "^", SERIES[2], 0.0)]
+        marks += [("perturbation_op", "missed most", "o", ACCENT, -shift)]
         ops = list(dict.fromkeys(row[key] for row in rows for key, *_ in marks if row[key]))
         drawing = new_figure(max(5.5, 1.8 + 0.42 * len(rows)), 1.7 + 0.5 * len(ops))
         axes = drawing.subplots()
         for column, row in enumerate(rows):
-            if row["alpha_op"] != row[marks[-1][0]]:
+            if len({row[key] for key, *_ in marks}) > 1:
                 axes.axvspan(column - 0.5, column + 0.5, color=GRID, lw=0, alpha=0.6)
         for key, label, marker, colour, shift in marks:
             there = [(x, ops.index(row[key]) + shift) for x, row in enumerate(rows) if row[key]]

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from raynas.diagnostics.diagnostic import Base, Finding, Part, Record, Value
-from raynas.diagnostics.drawing import legend, rule
+from raynas.diagnostics.drawing import legend, rule, whole_numbers
 from raynas.diagnostics.measuring import mixed_edges
 from raynas.diagnostics.spectra import hutchinson
 from raynas.diagnostics.strength import check_mixes
@@ -31,16 +31,24 @@ from raynas.report.palette import ACCENT, INK, SERIES, new_figure
 from raynas.supernets.dirichlet import draw_dirichlet
 from raynas.supernets.drnas import DrNas
 from raynas.supernets.method import masked_softmax
+from raynas.supernets.mixture import Active
 from raynas.supernets.training import SupernetTraining
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def laplace_mean(concentrations: Tensor) -> Tensor:
-    """Return ``log c - mean(log c)`` of each row, `E x O`: its softmax is the Dirichlet's mean."""
-    logs = concentrations.log()
-    return logs - logs.mean(dim=-1, keepdim=True)
+def laplace_mean(concentrations: Tensor, allowed: Active) -> Tensor:
+    """Return ``log c - mean(log c)`` of each row: its softmax is the Dirichlet's mean.
+
+    Args:
+        concentrations: `E x O`, positive.
+        allowed: `E x O`: ops that take part; the others get 0.
+    """
+    mask = torch.from_numpy(allowed).to(concentrations.device)
+    logs = concentrations.log().masked_fill(~mask, 0.0)
+    centre = logs.sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True)
+    return (logs - centre).masked_fill(~mask, 0.0)
 
 
 def coefficient(num_ops: int, delta: float) -> float:
@@ -103,6 +111,8 @@ class Trace(Base[SupernetSubject]):
         legend(right)
         for axes in (left, right):
             rule(axes)
+        whole_numbers(left)
+        whole_numbers(right)
         return drawing
 
 
@@ -150,14 +160,10 @@ def _measured(subject: SupernetSubject, step: int, batches: int, probes: int, se
 
 
 def _means(training: SupernetTraining, concentrations: Sequence[Tensor]) -> list[Tensor]:
-    """Return μ of each kind, to be differentiated by; 0 where an op was pruned."""
-    means = []
-    for kind, rows in enumerate(concentrations):
-        mask = torch.from_numpy(training.decisions.allowed(kind)).to(rows.device)
-        logs = rows.log().masked_fill(~mask, 0.0)
-        centre = logs.sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True)
-        means.append((logs - centre).masked_fill(~mask, 0.0).requires_grad_())
-    return means
+    """Return μ of each kind, to be differentiated by."""
+    allowed = (training.decisions.allowed(kind) for kind in range(len(concentrations)))
+    pairs = zip(concentrations, allowed, strict=True)
+    return [laplace_mean(rows, active).requires_grad_() for rows, active in pairs]
 
 
 def loss_of(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from raynas.diagnostics.diagnostic import Base, Finding, Part, Record, Value
-from raynas.diagnostics.drawing import legend, rule
+from raynas.diagnostics.drawing import legend, rule, whole_numbers
 from raynas.diagnostics.subject import SupernetSubject
 from raynas.diagnostics.wording import counted, percent
 from raynas.errors import TrialError
@@ -84,6 +84,8 @@ class Trajectory(Base[SupernetSubject]):
         right.set_title(f"skips among the {rows[-1]['edges']} edges selected")
         for axes in (left, right):
             rule(axes)
+        whole_numbers(left)
+        whole_numbers(right)
         return drawing
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raynas.diagnostics.diagnostic import Base, Finding, Record, Value
-from raynas.diagnostics.drawing import legend, rule
+from raynas.diagnostics.drawing import legend, rule, whole_numbers
 from raynas.diagnostics.subject import SupernetSubject
 from raynas.diagnostics.wording import counted, percent
 from raynas.errors import ConfigError, RunFolderError
@@ -58,6 +58,7 @@ class Tuning(Base[SupernetSubject]):
         axes.set_title("validation accuracy of the supernet", loc="right")
         legend(axes)
         rule(axes)
+        whole_numbers(axes)
         return drawing
 
 
@@ -113,18 +114,24 @@ def sentences(rows: Sequence[Record]) -> list[str]:
     for of in by_run(rows):
         first, last = of[0], of[-1]
         low = min(of, key=lambda row: float(row["accuracy"]))
-        begun = "before" if first["decisions"] == 0 else f"after {first['decisions']}"
+        begun = "before any decision"
+        if first["decisions"]:
+            begun = f"after {counted(first['decisions'], 'decision')}"
         told.append(
-            f"With {first['selection']} ({first['run']}) the supernet went from "
-            f"{percent(first['accuracy'])} {begun} of {counted(last['decisions'], 'decision')} to "
-            f"{percent(last['accuracy'])} after the last; the least was {percent(low['accuracy'])} "
-            f"after {low['decisions']}."
+            f"With {first['selection']} ({first['run']}) the supernet's accuracy went from "
+            f"{percent(first['accuracy'])} {begun} "
+            f"to {percent(last['accuracy'])} after {counted(last['decisions'], 'decision')}"
+            + (
+                "."
+                if low is last
+                else f"; it was least, {percent(low['accuracy'])}, after {low['decisions']}."
+            )
         )
     if len(by_run(rows)) == 2:
         one, other = (of[-1] for of in by_run(rows))
         gap = one["accuracy"] - other["accuracy"]
         told.append(
-            f"At the end the former is {percent(abs(gap))} "
-            f"{'above' if gap >= 0 else 'below'} the latter."
+            f"At the end {one['run']} is {100 * abs(gap):.1f} points "
+            f"{'above' if gap >= 0 else 'below'} {other['run']}."
         )
     return told

@@ -61,7 +61,7 @@ class CellKind:
     @property
     def nodes(self) -> tuple[int, ...]:
         """The states that are sums of edges, ascending."""
-        return tuple(dict.fromkeys(target for _, target in self.edges))
+        return tuple(sorted({target for _, target in self.edges}))
 
     def incoming(self, node: int) -> tuple[int, ...]:
         """Return the numbers of the edges into a node, sources ascending."""
