@@ -19,7 +19,7 @@ DARK = {
         )
     ),
     # One hue still, but the higher, the further from the paper: here lighter.
-    **dict(zip(palette.LEVELS, ("#27415c", "#3f76a8", "#6db3e8", "#cfe8ff"), strict=True)),
+    **dict(zip(palette.LEVELS, ("#38608a", "#4a88bf", "#7dbdf0", "#d6ebff"), strict=True)),
 }
 """Counterpart of each colour that drawings use."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # One hue, darker the higher a candidate rose; it survives grey print and colour blindness.
 _LEVEL_COLOURS = ("#c6dbef", "#6baed6", "#2171b5", "#08306b")
 _ACCENT = "#d95f02"
-_COST_LABELS = {
+COST_LABELS = {
     "num_params": "parameters",
     "flops": "multiply-accumulates of one image",
     "latency_ms": "latency, ms",
@@ -62,10 +62,6 @@ def front_figure(run: Path) -> "Figure":
         UsageError: matplotlib is not installed.
     """
     try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError("plots need matplotlib: pip install 'raynas[plot]'") from None
-    try:
         architectures = pd.read_parquet(run / "architectures.parquet")
         best = json.loads((run / "best.json").read_text())
     except FileNotFoundError:
@@ -73,9 +69,26 @@ def front_figure(run: Path) -> "Figure":
     costs = best.get("objectives", ["accuracy"])[1:]
     if not costs:
         raise RunFolderError(f"{run}: was for accuracy alone, so there is no front to draw")
+    return draw_front(architectures, [row["id"] for row in best["front"]], costs)
+
+
+def draw_front(
+    architectures: pd.DataFrame, members: Sequence[int], costs: Sequence[str]
+) -> "Figure":
+    """Draw `front_figure` from tables.
+
+    Args:
+        architectures: As in `architectures.parquet`.
+        members: Ids of the front.
+        costs: Columns that are minimised.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageError("plots need matplotlib: pip install 'raynas[plot]'") from None
     figure = Figure(figsize=(4.5 * len(costs) + 1, 3.8), layout="constrained")
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
-    front = architectures[architectures["id"].isin([row["id"] for row in best["front"]])]
+    front = architectures[architectures["id"].isin(members)]
     for axes, cost in zip(panels, costs, strict=True):
         _draw_front(axes, architectures, front, cost, stairs=len(costs) == 1)
     _finish_front(panels)
@@ -85,6 +98,8 @@ def front_figure(run: Path) -> "Figure":
 def _draw_front(
     axes: "Axes", architectures: pd.DataFrame, front: pd.DataFrame, cost: str, *, stairs: bool
 ) -> None:
+    from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator
+
     trained = architectures[architectures["level"] > 0]
     for level in sorted(trained["level"].unique()):
         members = trained[trained["level"] == level]
@@ -103,7 +118,11 @@ def _draw_front(
         ms=6,
         label=f"front ({len(front)})",
     )
-    axes.set(xscale="log", xlabel=_COST_LABELS.get(cost, cost))
+    axes.set(xscale="log", xlabel=COST_LABELS.get(cost, cost))
+    if trained[cost].max() < 10 * trained[cost].min():  # no power of ten to stand below the axis
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -1,7 +1,7 @@
 """The report of a retraining: what each architecture reaches, and where the best one errs."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,18 @@ _MOST_CLASSES = 30
 """With more, classes and their confusions are told by the worst of them."""
 
 _WORST = 15
+
+_JOBS = ("label", "repetition", "status", "error")
+_HISTORY = ("job", "label", "epoch", "train_loss", "train_accuracy", "valid_accuracy", "time_s")
+_SUMMARY = (
+    *("label", "architecture", "seeds", "part", "num_params", "flops"),
+    *("accuracy_mean", "accuracy_std", "valid_accuracy_mean", "valid_accuracy_std"),
+    *("best_valid_accuracy_mean", "best_valid_accuracy_std"),
+)
+_BEST = (
+    *("architecture", "label", "accuracy", "accuracy_of", "best_valid_accuracy", "epochs"),
+    *("num_params", "flops", "chosen_by", "space", "confusion", "per_class_accuracy"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +81,43 @@ def read_retrain(folder: RunFolder) -> RetrainRun:
     path = folder.path
     if not (path / "history.parquet").exists():
         raise RunFolderError(f"{path}: no epoch has been trained yet: nothing to report")
-    best = _json(path / "best.json") if (path / "best.json").exists() else {}
+    best = _json(path / "best.json", dict, _BEST) if (path / "best.json").exists() else {}
     return RetrainRun(
         path,
         folder.read_config(),
-        _parquet(path / "retrain.parquet"),
-        _parquet(path / "history.parquet"),
-        _json(path / "summary.json"),
+        _parquet(path / "retrain.parquet", _JOBS),
+        _parquet(path / "history.parquet", _HISTORY),
+        _json(path / "summary.json", list, _SUMMARY),
         best,
     )
 
 
-def _parquet(path: Path) -> pd.DataFrame:
+def _parquet(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path)
+        table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{path}: cannot be read: {error}") from None
+    _check(path, list(map(str, table.columns)), needed)
+    return table
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path, form: type, needed: Sequence[str]) -> Any:
+    """Return an object, or a list of objects, that have all that is `needed`."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{path}: cannot be read: {error}") from None
+    for one in value if isinstance(value, list) else [value]:
+        if not isinstance(value, form) or not isinstance(one, dict):
+            raise RunFolderError(f"{path}: not what a retraining leaves there")
+        _check(path, one, needed)
+    return value
+
+
+def _check(path: Path, found: Container[str], needed: Sequence[str]) -> None:
+    for name in needed:
+        if name not in found:
+            raise RunFolderError(f"{path}: has no {name!r}")
 
 
 def retrain_summary(run: RetrainRun) -> str:

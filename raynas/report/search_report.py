@@ -7,7 +7,7 @@ import pandas as pd
 
 from raynas.report.architecture import architecture_blocks
 from raynas.report.page import Facts, More, Plot, Prose, Section, Table
-from raynas.report.plots import front_figure
+from raynas.report.plots import COST_LABELS, draw_front
 from raynas.report.search_data import SearchRun
 from raynas.report.search_plots import (
     budget_figure,
@@ -266,10 +266,11 @@ def _front(run: SearchRun) -> Section | None:
     if not run.costs or not run.front:
         return None
     sentence = front_sentence(run)
-    svg = figure_svg(front_figure(run.path), "front", "What accuracy costs", sentence)
+    figure = draw_front(run.architectures, run.front, run.costs)
+    svg = figure_svg(figure, "front", "What accuracy costs", sentence)
     rows = [run.row(candidate) for candidate in run.front]
     table = Table(
-        ("no.", "architecture", "accuracy", *run.costs),
+        ("no.", "architecture", "accuracy", *(COST_LABELS.get(c, c) for c in run.costs)),
         [
             (str(row["id"]), row["architecture"], percent(row["accuracy"]), *_costs(row, run.costs))
             for row in rows
@@ -293,10 +294,10 @@ def front_sentence(run: SearchRun) -> str:
         return f"The front is one architecture, with {percent(top['accuracy'])}."
     less = 1 - cheap[cost] / top[cost]
     return (
-        f"{count(len(rows), 'architecture')} of level {int(top['level'])} "
-        f"{'is' if len(rows) == 1 else 'are'} on the front: from {percent(top['accuracy'])} to "
+        f"{count(len(rows), 'architecture')} of level {int(top['level'])} are on the front: from "
+        f"{percent(top['accuracy'])} to "
         f"{percent(cheap['accuracy'])}, which is {points(top['accuracy'] - cheap['accuracy'])} "
-        f"less for {percent(less, 0)} less {cost}."
+        f"less for {percent(less, 0)} less of {COST_LABELS.get(cost, cost)}."
     )
 
 

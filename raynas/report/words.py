@@ -6,10 +6,14 @@ from collections.abc import Sequence
 NOTHING = "-"
 """Stands where there is no number."""
 
+_SPACE = "\N{NO-BREAK SPACE}"
+
 
 def percent(share: float | None, digits: int = 2) -> str:
     """Return a share as ``98.89 %``; a dash where there is none."""
-    return NOTHING if share is None or math.isnan(share) else f"{100 * share:.{digits}f} %"
+    if share is None or math.isnan(share):
+        return NOTHING
+    return f"{100 * share:.{digits}f}{_SPACE}%"
 
 
 def points(share: float) -> str:
@@ -19,10 +23,9 @@ def points(share: float) -> str:
 
 def spread(mean: float | None, std: float | None) -> str:
     """Return a mean and a deviation as ``97.24 ± 0.08 %``."""
-    if mean is None or math.isnan(mean):
-        return NOTHING
-    known = std is not None and not math.isnan(std)
-    return f"{100 * mean:.2f} ± {100 * std:.2f} %" if known and std is not None else percent(mean)
+    if mean is None or std is None or math.isnan(mean) or math.isnan(std):
+        return percent(mean)
+    return f"{100 * mean:.2f} ± {100 * std:.2f}{_SPACE}%"
 
 
 def number(value: float | None) -> str:
