@@ -62,9 +62,9 @@ def load_with_facts(best: Path | str, *, trust_code: bool = False) -> Loaded:
     try:
         facts = json.loads(path.read_text())
         if facts.get("kind") == "supernet":
-            raise ValueError(
-                "a supernet run selects an architecture and trains no network of it (build one "
-                "with space.build(space.parse(architecture), task))"
+            raise RunFolderError(
+                f"{path.parent}: a supernet run selects an architecture and trains no network of "
+                f"it: `raynas retrain {path.parent}` does"
             )
         choice = Choice.model_validate(facts["space"])
         task = TaskShape(**facts["task"])
