@@ -81,12 +81,13 @@ class Curvature(Base[SupernetSubject]):
         epochs = [row["epoch"] for row in rows]
         for key, label, colour, line in (
             ("eigenvalue", "largest eigenvalue", ACCENT, "o-"),
-            ("lanczos", "the same by Lanczos", SERIES[0], "x"),
+            ("lanczos", "the same by Lanczos", SERIES[0], "o"),
             ("gradient_norm", "norm of the gradient", MUTED, "s--"),
         ):
+            ring = {"mfc": "none", "ms": 9} if key == "lanczos" else {"ms": 5}
             values = [np.nan if row[key] is None else row[key] for row in rows]
             if not np.isnan(values).all():
-                left.plot(epochs, values, line, color=colour, ms=5, lw=1.3, label=label)
+                left.plot(epochs, values, line, color=colour, lw=1.3, label=label, **ring)
         left.set(xlabel="epoch of the search", ylim=(0, None))
         legend(left)
         spectrum = rows[-1]["spectrum"]

@@ -1,6 +1,6 @@
 """What a diagnosis may cost, and what it looks at."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -23,7 +23,7 @@ class DiagnoseOptions(Section):
         seed: Every draw derives from it.
     """
 
-    edges: int | Literal["all"] = Field(3, ge=1)
+    edges: Annotated[int, Field(ge=1)] | Literal["all"] = 3
     oracle_epochs: int | None = Field(None, ge=1)
     draws: int = Field(10, ge=2)
     reference_epochs: int = Field(15, ge=0)

@@ -90,7 +90,7 @@ class Shuffle(Base[SupernetSubject]):
     def draw(self, rows: Sequence[Record]) -> "Figure":
         """Draw a column a network: before as a bar, after as points with mean and deviation."""
         found = spread(rows)
-        drawing = new_figure(1.6 + 1.5 * len(found), 3.6)
+        drawing = new_figure(2.0 + 1.7 * len(found), 3.6)
         axes = drawing.subplots()
         for place, (name, one) in enumerate(found.items()):
             after = [100 * r["accuracy"] for r in rows if r["network"] == name and r["swapped"]]
@@ -102,14 +102,14 @@ class Shuffle(Base[SupernetSubject]):
             axes.errorbar(place + 0.34, mean, std, fmt="_", color=INK, ms=9, lw=1.2)
             axes.annotate(
                 f"{mean:.1f} ± {std:.1f}",
-                (place + 0.15, max([*after, mean + std])),
-                (0, 5),
+                (place + 0.02, max([*after, mean + std])),
+                (0, 6),
                 textcoords="offset points",
-                ha="center",
+                ha="left",
                 fontsize="small",
             )
         axes.set_xticks(range(len(found)), [_NAMES[name] for name in found], color=INK)
-        axes.set(ylabel="validation accuracy, %", ylim=(0, 105), xlim=(-0.5, len(found) - 0.4))
+        axes.set(ylabel="validation accuracy, %", ylim=(0, 112), xlim=(-0.5, len(found) - 0.3))
         axes.set_title("bar: as it is; points: two swapped, each draw")
         rule(axes)
         return drawing

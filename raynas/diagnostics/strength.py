@@ -182,8 +182,9 @@ def agreement(of_edge: Sequence[Record]) -> dict[str, float | None]:
     for name, (one, other) in pairs.items():
         both = [(r[one], r[other]) for r in of_edge if None not in (r[one], r[other])]
         first, second = [a for a, _ in both], [b for _, b in both]
-        found[f"spearman_{name}"] = known(spearman(first, second))
-        found[f"kendall_{name}"] = known(kendall_tau(first, second))
+        there = len(both) > 1  # what diverged has no strength
+        found[f"spearman_{name}"] = known(spearman(first, second)) if there else None
+        found[f"kendall_{name}"] = known(kendall_tau(first, second)) if there else None
     return found
 
 

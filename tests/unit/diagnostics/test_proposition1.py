@@ -94,9 +94,11 @@ def test_a_visit_runs_the_supernet_as_it_runs(exact_training):
         images, _ = next(training.selection_batches(8))
         mixture, seen = training.mixture(), []
         cells = [stage.mixed for stage in training.supernet.stages if hasattr(stage, "mixed")]
-        hooks = [
-            cell.register_forward_hook(lambda m, i, nodes: seen.append(nodes)) for cell in cells
-        ]
+
+        def keep(module, inputs, nodes, seen=seen):
+            seen.append(nodes)
+
+        hooks = [cell.register_forward_hook(keep) for cell in cells]
         with train_mode(training), torch.no_grad():
             training.supernet(images, mixture)
             visits = list(cells_of(training.supernet, images, mixture))
