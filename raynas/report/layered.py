@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SWEEPS = 40
+_SETTLED = 0.5
+"""A sweep that moves nothing further than this is the last."""
+
 _PATH_WIDTH = 2.0
 """Width of the place of an arrow that passes through a layer."""
 
@@ -120,6 +123,8 @@ def _in_order(
         crossings = _crossings(rows, links)
         if crossings < fewest:
             best, fewest = [list(row) for row in rows], crossings
+        if not fewest:
+            break
     return best
 
 
@@ -153,6 +158,7 @@ def _side_by_side(
         beside[lower].append((upper, weight))
     x = np.zeros(len(widths))
     for sweep in range(_SWEEPS):
+        before = x.copy()
         for row in rows if sweep % 2 == 0 else rows[::-1]:
             half = np.array([widths[p] / 2 for p in row])
             apart = np.cumsum([0.0, *(half[:-1] + half[1:] + gap)])
@@ -164,6 +170,8 @@ def _side_by_side(
                 weights.append(max(near.sum(), 1.0))
             fitted = isotonic_regression(np.array(wanted) - apart, sample_weight=weights)
             x[list(row)] = fitted + apart
+        if np.abs(x - before).max() < _SETTLED:
+            break
     return x
 
 
