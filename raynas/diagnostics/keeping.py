@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from raynas.diagnostics.diagnostic import Finding, Part, Value
 from raynas.runs.folder import replace_file
-from raynas.runs.views import write_rows
+from raynas.runs.tables import write_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

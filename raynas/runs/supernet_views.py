@@ -11,7 +11,7 @@ from typing import Any
 
 from raynas.runs.folder import RunFolder, replace_file
 from raynas.runs.supernet_journal import Record, SupernetLog
-from raynas.runs.views import write_rows
+from raynas.runs.tables import write_rows
 from raynas.spaces.mixture import CellKind
 
 _PAUSE_FACTOR = 10.0

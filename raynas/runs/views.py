@@ -4,18 +4,14 @@ Each is rewritten whole and swapped in, so a reader sees complete files at any t
 search runs. They can be lost and made again; only the journal counts.
 """
 
-import io
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from raynas.runs.folder import RunFolder, replace_file
+from raynas.runs.tables import write_rows
 from raynas.scheduling.candidate import Candidate, Status
 from raynas.scheduling.events import Event, Proposed, Reported
 from raynas.scheduling.pool import Pool
@@ -123,17 +119,6 @@ class Views:
 
     def _write(self, name: str, rows: list[dict[str, Any]]) -> None:
         write_rows(self._folder.path / name, rows)
-
-
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as Parquet, whole; no file if there are none. Columns are the keys of all rows."""
-    if not rows:
-        return
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    table = pa.table({key: [row.get(key) for row in rows] for key in columns})
-    sink = io.BytesIO()
-    pq.write_table(table, sink)
-    replace_file(path, sink.getvalue())
 
 
 def architecture_row(pool: Pool, candidate: Candidate) -> dict[str, Any]:
