@@ -28,7 +28,9 @@ def example_images(task: TaskShape, count: int) -> Tensor:
 
 def plain_layout(network: nn.Module) -> nn.Module:
     """Return a copy with weights of the default memory layout, which every reader expects."""
-    return copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+    copied = copy.deepcopy(network)
+    copied.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return copied
 
 
 @torch.no_grad()
