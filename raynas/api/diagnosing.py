@@ -11,6 +11,7 @@ from raynas.config import SearchConfig, validate
 from raynas.diagnostics import SEARCH, SUPERNET
 from raynas.errors import ConfigError, RunFolderError, nearest
 from raynas.runs.folder import RunFolder
+from raynas.runs.supernet_journal import read_supernet_journal
 from raynas.selection import SELECTIONS
 from raynas.spaces import SPACES
 from raynas.supernet_config import SupernetConfig
@@ -166,9 +167,20 @@ def _supernet(
             "from Python with the same ones"
         )
     job, _ = set_up_supernet(config, parts, begun=True)
+    if config.init_from is not None and not _searched(folder):
+        raise RunFolderError(
+            f"{folder.path}: its supernet was trained elsewhere and holds no checkpoint of a "
+            f"search: diagnose {config.init_from}"
+        )
     subject = supernet_subject(folder.path, job, against)
     data = manifest.get("data", {}).get("fingerprint")
     return subject, {"config": config.model_dump(mode="json", exclude=_WHERE), "data": data}
+
+
+def _searched(folder: RunFolder) -> bool:
+    """Return whether a supernet run has trained an epoch of a search itself."""
+    log, _ = read_supernet_journal(folder.journal)
+    return any(step["phase"] == "search" for step in log.epochs)
 
 
 def _search(folder: RunFolder) -> tuple[Any, dict[str, Any]]:

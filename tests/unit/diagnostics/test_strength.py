@@ -41,7 +41,7 @@ def hits(training, weights, batches):
 
 
 def test_strengths_are_those_of_a_loop(subject):
-    """Each op left out in turn; each op put alone on its edge and trained on with for two epochs."""
+    """Each op left out in turn; each op put alone on its edge, and two epochs trained."""
     options = DiagnoseOptions(edges=2, oracle_epochs=2)
     finding = measured(Strength(options), subject)
     edges = sorted({row["edge"] for row in finding.rows})
