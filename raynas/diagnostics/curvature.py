@@ -197,7 +197,8 @@ def sentences(rows: Sequence[Record]) -> list[str]:
         growth = last["eigenvalue"] / first["eigenvalue"]
         spiked = max(b["eigenvalue"] / a["eigenvalue"] for a, b in pairwise(rows))
         told.append(
-            f"Over {counted(len(rows), 'checkpoint')} it changed by a factor of {growth:.2g}; the "
-            f"largest step was {spiked:.2g} (a search is stopped early at {GROWTH:g})."
+            f"Over {counted(len(rows), 'checkpoint')} the eigenvalue changed by a factor of "
+            f"{growth:.2f}, from one to the next by {spiked:.2f} at most (Zela et al. end a search "
+            f"at {GROWTH:g})."
         )
     return told

@@ -46,7 +46,9 @@ def legend(axes: "Axes", *, ncols: int = 1) -> None:
 
 def whole_numbers(axes: "Axes") -> None:
     """Label epochs and counts at whole numbers alone."""
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def rule(axes: "Axes", *, axis: Literal["x", "y", "both"] = "y") -> None:

@@ -140,9 +140,9 @@ def sentences(rows: Sequence[Record]) -> list[str]:
     worst = max(rows, key=lambda row: (row["lost"] / row["top"], row["both"]))
     if worst["lost"]:
         told.append(
-            f"Had only the best {worst['kept']} of {worst['both']} at {worst['low_epochs']} epochs "
-            f"gone on, {worst['lost']} of the best {worst['top']} at {worst['high_epochs']} epochs "
-            "would have been lost."
+            f"Had only the best {worst['kept']} of {worst['both']} after "
+            f"{counted(worst['low_epochs'], 'epoch')} gone on, {worst['lost']} of the best "
+            f"{worst['top']} after {counted(worst['high_epochs'], 'epoch')} would have been lost."
         )
     else:
         told.append(

@@ -39,10 +39,12 @@ class Saved(Base[SearchSubject]):
                 color=GRID,
                 label="not spent" if place == 0 else None,
             )
-            axes.text(
-                row["spent"] + row["saved"],
-                place,
-                f"  {row['spent']} of {row['spent'] + row['saved']}",
+            total = row["spent"] + row["saved"]
+            axes.annotate(
+                f"{row['spent']} of {total}",
+                (total, place),
+                (5, 0),
+                textcoords="offset points",
                 va="center",
                 fontsize="small",
             )

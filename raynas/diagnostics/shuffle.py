@@ -181,12 +181,12 @@ def sentences(rows: Sequence[Record]) -> list[str]:
     supernet = found.pop("supernet")
     draws = sum(row["network"] == "supernet" and row["swapped"] for row in rows)
     told = [
-        f"With two random edges swapped in every cell the supernet keeps "
+        f"With two random edges swapped in every cell the supernet's accuracy goes from "
         f"{_drop(supernet)} ({counted(draws, 'draw')})."
     ]
-    others = [f"the {_NAMES[name]} network {_drop(one)}" for name, one in found.items()]
+    others = [f"of the {_NAMES[name]} network from {_drop(one)}" for name, one in found.items()]
     if others:
-        told.append(f"With two layers swapped in every stage, {', '.join(others)}.")
+        told.append(f"With two layers swapped in every stage, that {', that '.join(others)}.")
     if {"vgg", "resnet"} <= found.keys():
         lost = {name: one["before"] - one["after"] for name, one in found.items()}
         mine = supernet["before"] - supernet["after"]
@@ -197,4 +197,4 @@ def sentences(rows: Sequence[Record]) -> list[str]:
 
 def _drop(one: dict[str, float]) -> str:
     before, after, std = one["before"], one["after"], one["std"]
-    return f"{percent(after)} ± {100 * std:.1f} of {percent(before)}"
+    return f"{percent(before)} to {100 * after:.1f} ± {100 * std:.1f} %"

@@ -7,7 +7,7 @@ edge (`raynas.selection.oracle`), perturbation strength the accuracy it loses wi
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from raynas.diagnostics.diagnostic import Base, Finding, Part, Record, Value
 from raynas.diagnostics.drawing import edge_label, grouped_bars, rule
@@ -107,7 +107,7 @@ class Strength(Base[SupernetSubject]):
         names = list(dict.fromkeys(str(row["op"]) for row in rows))
         measures = (
             ("theta", "θ", 1.0),
-            ("oracle_accuracy", "accuracy with it alone, %", 100.0),
+            ("oracle_accuracy", "accuracy with it alone, % (cut off below)", 100.0),
             ("perturbation_strength", "accuracy lost without it, %", 100.0),
         )
         for axes, (key, label, scale) in zip(panels, measures, strict=True):
@@ -137,16 +137,17 @@ def _draw_measure(
     grouped_bars(axes, labels, list(heights.items()))
     width = 0.8 / len(names)
     for group, of_edge in enumerate(edges):
-        best = strongest(of_edge, key)
-        if best is not None:
+        for best in strongest(of_edge, key):
             place = group - 0.4 + width * (names.index(best["op"]) + 0.5)
             top = max(0.0, heights[best["op"]][group])
             axes.plot(place, top, marker=7, color=INK, ms=6, clip_on=False, zorder=3)
     shown = [h for row in heights.values() for h in row if h == h]
     if key == "oracle_accuracy" and shown:  # accuracies are close: from a little below the least
         low, high = min(shown), max(shown)
-        axes.set_ylim(max(0.0, low - max(1.0, 0.5 * (high - low))), None)
-    axes.margins(y=0.2)
+        span = max(0.5, high - low)
+        axes.set_ylim(max(0.0, low - span), high + 0.35 * span)
+    else:
+        axes.margins(y=0.2)
     rule(axes)
 
 
@@ -165,10 +166,11 @@ def by_edge(rows: Sequence[Record]) -> list[list[Record]]:
     return [list(group) for _, group in groupby(rows, key=lambda r: (r["kind"], r["edge"]))]
 
 
-def strongest(of_edge: Sequence[Record], key: str) -> Record | None:
-    """Return the row with the largest value, the first on ties; None if there is no value."""
+def strongest(of_edge: Sequence[Record], key: str) -> list[Record]:
+    """Return the rows with the largest value: several on ties, none if there is no value."""
     there = [row for row in of_edge if row[key] is not None]
-    return max(there, key=lambda row: float(row[key])) if there else None
+    most = max((row[key] for row in there), default=None)
+    return [row for row in there if row[key] == most]
 
 
 def agreement(of_edge: Sequence[Record]) -> dict[str, float | None]:
@@ -193,8 +195,8 @@ def sentences(rows: Sequence[Record], oracle_epochs: int) -> list[str]:
     edges = by_edge(rows)
 
     def misled(key: str) -> int:
-        pairs: list[tuple[Any, Any]] = [(strongest(e, "theta"), strongest(e, key)) for e in edges]
-        return sum(a["op"] != b["op"] for a, b in pairs if a is not None and b is not None)
+        pairs = [(strongest(edge, "theta")[0], strongest(edge, key)) for edge in edges]
+        return sum(top not in best for top, best in pairs if best)
 
     oracle = mean([e[0]["spearman_theta_oracle"] for e in edges])
     masked = mean([e[0]["spearman_theta_perturbation"] for e in edges])
@@ -210,14 +212,10 @@ def sentences(rows: Sequence[Record], oracle_epochs: int) -> list[str]:
             f"{open_ended} of {len(rows)} oracle trainings had not converged after "
             f"{counted(oracle_epochs, 'epoch')} (--oracle-epochs)."
         )
-    weak = [
-        (row, max(e, key=lambda r: float(r["theta"])))
-        for e in edges
-        if (row := strongest(e, "oracle_accuracy")) is not None
-    ]
-    gaps = [(top["theta"] - row["theta"], row) for row, top in weak if row is not top]
-    if gaps:
-        _, row = max(gaps, key=lambda pair: pair[0])
+    tops = [(strongest(e, "theta")[0], strongest(e, "oracle_accuracy")) for e in edges]
+    underrated = [(top["theta"] - best[0]["theta"], best[0]) for top, best in tops if best]
+    if underrated and max(gap for gap, _ in underrated) > 0:
+        _, row = max(underrated, key=lambda pair: pair[0])
         told.append(
             f"The most underrated is {row['op']} on "
             f"{edge_label(row['kind'], row['source'], row['target'])}: θ {row['theta']:.2f}, yet "

@@ -156,6 +156,5 @@ def _better(picked: Sequence[Record], key: str, favourite: str, what: str) -> st
     if not total:
         return f"on none of them {what}."
     (op, most), *_ = others.most_common()
-    if most == total:
-        return f"{total} of them are better served by {op}."
-    return f"{total} of them are better served by another op, most often {op} ({most})."
+    better = f"{total} of them {'is' if total == 1 else 'are'} better served by"
+    return f"{better} {op}." if most == total else f"{better} another op, most often {op} ({most})."

@@ -145,9 +145,12 @@ def sentences(rows: Sequence[Record], tune_epochs: int) -> list[str]:
         f"At epoch {last['magnitude']['epoch']} magnitude selects "
         f"{last['magnitude']['skips']} skips on {edges}, perturbation "
         f"{last['perturbation']['skips']}; "
-        + _accuracies(last, "discrete_accuracy", "with the supernet's weights as they are, ")
+        + _accuracies(last, "discrete_accuracy", "with the supernet's weights as they are ")
         + (
-            "; " + _accuracies(last, "tuned_accuracy", f"after {counted(tune_epochs, 'epoch')}, ")
+            "; "
+            + _accuracies(
+                last, "tuned_accuracy", f"after {counted(tune_epochs, 'epoch')} of tuning "
+            )
             if None not in [row["tuned_accuracy"] for row in last.values()]
             else ""
         )

@@ -110,6 +110,6 @@ def test_sentences_say_how_much_the_eigenvalue_grew():
     }
     rows = [{"epoch": e, "eigenvalue": v, **row} for e, v in ((1, 0.1), (2, 0.4), (3, 0.2))]
     told = " ".join(sentences(rows))
-    assert "factor of 2" in told
-    assert "largest step was 4" in told
+    assert "factor of 2.00" in told
+    assert "by 4.00 at most" in told
     assert "50 %" in told

@@ -63,7 +63,7 @@ def test_sentences_tell_skips_and_accuracies():
     told = trajectory_sentences(earlier + rows, 1)
     assert "At epoch 20 magnitude selects 14 skips on 16 edges, perturbation 5" in told[0]
     assert "30.0 % and 40.0 %" in told[0]
-    assert "after 1 epoch, they reach 50.0 % and 75.0 %" in told[0]
+    assert "after 1 epoch of tuning they reach 50.0 % and 75.0 %" in told[0]
     assert "magnitude went from 10 to 14, those of perturbation from 1 to 5" in told[1]
     untuned = [{**row, "tuned_accuracy": None} for row in rows]
     assert "75.0 %" not in trajectory_sentences(untuned, 0)[0]

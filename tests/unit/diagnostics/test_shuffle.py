@@ -186,7 +186,7 @@ def test_spread_is_mean_and_deviation_of_the_swapped_alone():
 def test_sentences_tell_whom_the_supernet_is_like():
     like = rows_of(supernet=[0.9, 0.8, 0.8], vgg=[0.92, 0.1, 0.1], resnet=[0.94, 0.85, 0.85])
     told = " ".join(sentences(like))
-    assert "80.0 % ± 0.0 of 90.0 %" in told
+    assert "from 90.0 % to 80.0 ± 0.0 %" in told
     assert "closer to that of the residual network" in told
     unlike = rows_of(supernet=[0.9, 0.2, 0.2], vgg=[0.92, 0.1, 0.1], resnet=[0.94, 0.85, 0.85])
     assert "closer to that of the plain network" in " ".join(sentences(unlike))

@@ -130,6 +130,14 @@ def test_sentences_count_the_edges_on_which_alpha_misleads():
     assert "conv on normal 0→2: θ 0.10, yet 80.0 % alone" in told[2]
 
 
+def test_equals_mislead_nobody():
+    rows = [row(0, "skip", 0.4, 0.7, 0.1), row(0, "conv", 0.6, 0.7, 0.1)]
+    told = sentences([{**r, **agreement(rows)} for r in rows], 10)
+    assert "On 0 of 1 edge" in told[0]
+    assert "and on 0 not the one it misses most" in told[0]
+    assert "undefined" in told[0]
+
+
 # -- the map -----------------------------------------------------------------------------------
 
 

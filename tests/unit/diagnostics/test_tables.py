@@ -99,7 +99,7 @@ def test_levels_by_hand():
     assert (rows[2, 3]["kept"], rows[2, 3]["top"], rows[2, 3]["lost"]) == (1, 1, 1)
     told = levels.sentences(list(rows.values()))
     assert "1 to 2 epochs -0.67 (4), 2 to 4 epochs -1.00 (2)" in told[0].replace("\u2212", "-")
-    assert "the best 1 of 2 at 2 epochs" in told[1]
+    assert "the best 1 of 2 after 2 epochs gone on" in told[1]
 
 
 def test_levels_that_agree_lose_nothing():
