@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from raynas.api.runs import kind_of, status
+from raynas.api.runs import kind_of
 from raynas.errors import RunFolderError
 from raynas.runs.folder import replace_file
 
@@ -32,10 +32,9 @@ def write_report(run: Path | str, out: Path | str | None = None) -> Path:
     target = folder / NAME if out is None else Path(out)
     if target.is_dir():
         target = target / NAME
-    state = str(status(folder)["state"])
     from raynas.report.build import report_html
 
-    html = report_html(folder, kind, state)
+    html = report_html(folder, kind)
     try:
         replace_file(target, html.encode())
     except OSError as error:

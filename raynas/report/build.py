@@ -19,13 +19,12 @@ from raynas.runs.folder import RunFolder
 _KINDS = {"search": "Search", "supernet": "Supernet", "retrain": "Retraining"}
 
 
-def report_html(run: Path, kind: str, state: str) -> str:
+def report_html(run: Path, kind: str) -> str:
     """Return the report of a run as one HTML file.
 
     Args:
         run: The run folder.
         kind: ``search``, ``supernet`` or ``retrain``.
-        state: ``done``, ``running`` or ``interrupted``.
 
     Raises:
         RunFolderError: it holds no such run, one without results, or one that cannot be read.
@@ -35,6 +34,8 @@ def report_html(run: Path, kind: str, state: str) -> str:
     folder = RunFolder(run, kind)
     manifest: Mapping[str, Any] = folder.read_manifest()
     summary, sections = _contents(folder, kind)
+    finished = bool(manifest.get("finished"))
+    state = "running" if folder.is_locked() else "done" if finished else "interrupted"
     page = Page(
         kind=_KINDS[kind],
         title=run.resolve().name,

@@ -107,9 +107,10 @@ def _json(path: Path, form: type, needed: Sequence[str]) -> Any:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{path}: cannot be read: {error}") from None
-    for one in value if isinstance(value, list) else [value]:
-        if not isinstance(value, form) or not isinstance(one, dict):
-            raise RunFolderError(f"{path}: not what a retraining leaves there")
+    objects = value if isinstance(value, list) else [value]
+    if not isinstance(value, form) or not all(isinstance(one, dict) for one in objects):
+        raise RunFolderError(f"{path}: not what a retraining leaves there")
+    for one in objects:
         _check(path, one, needed)
     return value
 
