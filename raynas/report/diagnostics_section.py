@@ -38,7 +38,8 @@ def _section(folder: Path, number: int, entry: Mapping[str, Any]) -> Section:
     blocks: list[Block] = _plot(folder, number, entry, title, " ".join(sentences))
     settings = entry.get("settings")
     if isinstance(settings, Mapping) and settings:
-        rows = [(str(name), _shown(value)) for name, value in settings.items()]
+        known = {name: value for name, value in settings.items() if value is not None}
+        rows = [(str(name), _shown(value)) for name, value in known.items()]
         blocks.append(More("Settings", [Facts(rows)]))
     return Section(f"diagnostic-{number}", title, blocks)
 

@@ -7,6 +7,7 @@ from raynas.report import palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WIDTH = 6.6
 """Width of a figure in inches: with text of 9 to 10 points it fills the page and can be read."""
@@ -42,6 +43,13 @@ def legend_above(axes: "Axes", columns: int = 4) -> None:
         columnspacing=1.2,
         handlelength=1.4,
     )
+
+
+def legend_of_all(figure: "Figure", axes: "Axes", columns: int = 4) -> None:
+    """Add the legend of one of the axes above all of them."""
+    handles, labels = axes.get_legend_handles_labels()
+    place: Any = "outside upper left"  # matplotlib's stubs lack the places outside
+    figure.legend(handles, labels, fontsize=9, loc=place, frameon=False, ncols=columns)
 
 
 def level_colour(level: int) -> str:

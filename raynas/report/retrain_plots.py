@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from raynas.report import palette
-from raynas.report.drawing import WIDTH, colours, legend_above, tidy
+from raynas.report.drawing import WIDTH, colours, legend_of_all, tidy
 from raynas.report.svg import plain
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def curves_figure(history: pd.DataFrame) -> "Figure":
     _draw_curves(loss, history, "train_loss", 1.0)
     accuracy.set_ylabel(f"{'validation' if validated else 'training'} accuracy, %")
     loss.set_ylabel("training loss")
-    legend_above(accuracy, 2)
+    legend_of_all(figure, accuracy, 3)
     return figure
 
 

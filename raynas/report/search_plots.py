@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from raynas.report import palette
-from raynas.report.drawing import WIDTH, colours, legend, legend_above, level_colour, tidy
+from raynas.report.drawing import (
+    WIDTH,
+    colours,
+    legend,
+    legend_above,
+    legend_of_all,
+    level_colour,
+    tidy,
+)
 from raynas.report.search_data import SearchRun, Stretch
 from raynas.report.svg import plain
 
@@ -41,11 +49,11 @@ def budget_figure(run: SearchRun) -> "Figure":
         drawstyle="steps-post",
         color=palette.ACCENT,
         lw=2,
-        label="the answer, had it ended there",
+        label="the answer by then",
     )
     axes.set(xlabel="epochs spent by the whole search", ylabel="validation accuracy, %")
     tidy(axes)
-    legend(axes, "lower right")
+    legend_of_all(figure, axes, 5)
     return figure
 
 
@@ -148,7 +156,7 @@ def proxies_figure(run: SearchRun) -> "Figure":
         axes.set_visible(False)
     first = figure.axes[0]
     first.set_ylabel("accuracy at its level, %")
-    legend_above(first)
+    legend_of_all(figure, first)
     return figure
 
 
@@ -158,5 +166,5 @@ def _draw_proxy(axes: "Axes", trained: pd.DataFrame, name: str) -> None:
         values, accuracy = members[f"proxy_{name}"], 100 * members["accuracy"]
         axes.plot(values, accuracy, "o", ms=3.5, color=level_colour(level), label=f"level {level}")
     axes.set_xlabel(plain(name))
-    axes.locator_params(axis="x", nbins=4)
+    axes.locator_params(axis="x", nbins=3)
     tidy(axes)

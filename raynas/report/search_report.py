@@ -153,7 +153,7 @@ def budget_sentence(run: SearchRun) -> str:
     found = 0 if since.empty else int(since.iloc[-1])
     first = int(results.loc[results["spent"] > found, "spent"].iloc[0])
     return (
-        f"Ended after {count(int(half['spent']), 'epoch')}, the answer would have had "
+        f"Had it ended after {count(int(half['spent']), 'epoch')}, its answer would have had "
         f"{percent(half['best_accuracy'])} at level {int(half['best_level'])}; the final one, "
         f"no. {best.id} with {percent(best.accuracy)} at level {best.level}, stands since epoch "
         f"{first:,} of {total:,}."

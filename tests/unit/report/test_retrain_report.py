@@ -89,7 +89,7 @@ def test_curves_a_line_a_seed(run, retrained):
     history = pd.read_parquet(retrained / "history.parquet")
     for axes in figure.axes:
         assert [len(line.get_xdata()) for line in axes.get_lines()] == [2] * 4
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert len(labels) == history["label"].nunique() == 2
     last = history[history["epoch"] == 2]
     sentence = curves_sentence(run)

@@ -70,7 +70,7 @@ def test_the_budget_sentence(run):
     half = results[results["spent"] <= len(results) // 2].iloc[-1]
     best = run.pool.best()
     sentence = budget_sentence(run)
-    assert f"Ended after {len(results) // 2} epochs" in sentence
+    assert f"Had it ended after {len(results) // 2} epochs" in sentence
     assert percent(half["best_accuracy"]) in sentence
     assert f"no. {best.id} with {percent(best.accuracy)} at level {best.level}" in sentence
     reports = results[(results["id"] == best.id) & (results["level"] == best.level)]
