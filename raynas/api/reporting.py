@@ -9,6 +9,9 @@ from raynas.runs.folder import replace_file
 NAME = "report.html"
 """What a report is called, unless told otherwise."""
 
+_COMPARISON = "comparison.json"
+"""File that tells the folder of a comparison from that of a run."""
+
 
 def write_report(run: Path | str, out: Path | str | None = None) -> Path:
     """Write the report of a run as one HTML file that needs neither network nor script.
@@ -17,7 +20,8 @@ def write_report(run: Path | str, out: Path | str | None = None) -> Path:
     config names is imported.
 
     Args:
-        run: The run folder of a search, a supernet run or a retraining.
+        run: The run folder of a search, a supernet run or a retraining, or the folder of a
+            comparison.
         out: The file, or a folder for it (None: ``report.html`` in the run folder).
 
     Returns:
@@ -28,7 +32,7 @@ def write_report(run: Path | str, out: Path | str | None = None) -> Path:
             file cannot be written; or matplotlib (extra ``plot``) is not installed.
     """
     folder = Path(run)
-    kind = kind_of(folder)
+    kind = "compare" if (folder / _COMPARISON).exists() else kind_of(folder)
     target = folder / NAME if out is None else Path(out)
     if target.is_dir():
         target = target / NAME

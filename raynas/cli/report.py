@@ -11,7 +11,9 @@ from raynas.cli.search import Json
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder, finished or not.")],
+    run: Annotated[
+        Path, typer.Argument(help="A run folder, finished or not, or the folder of a comparison.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(help="File, or folder for it (default: report.html in the run folder)."),

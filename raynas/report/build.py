@@ -5,6 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from raynas.report.compare_report import comparison_page, read_comparison
 from raynas.report.diagnostics_section import diagnostics_sections
 from raynas.report.page import Page, Section, render
 from raynas.report.palette import new_figure
@@ -24,13 +25,16 @@ def report_html(run: Path, kind: str) -> str:
 
     Args:
         run: The run folder.
-        kind: ``search``, ``supernet`` or ``retrain``.
+        kind: ``search``, ``supernet``, ``retrain`` or ``compare``.
 
     Raises:
         RunFolderError: it holds no such run, one without results, or one that cannot be read.
         UsageError: matplotlib is not installed.
     """
     new_figure(1, 1)  # before anything is read: without matplotlib there is no report
+    footer = f"Written by raynas {version('raynas')} from the files of the run folder."
+    if kind == "compare":
+        return render(comparison_page(read_comparison(run), footer))
     folder = RunFolder(run, kind)
     manifest: Mapping[str, Any] = folder.read_manifest()
     summary, sections = _contents(folder, kind)
@@ -42,7 +46,7 @@ def report_html(run: Path, kind: str) -> str:
         state=state,
         summary=STATES.get(state, "") + summary,
         sections=[*sections, *diagnostics_sections(run), provenance(folder, manifest)],
-        footer=f"Written by raynas {version('raynas')} from the files of the run folder.",
+        footer=footer,
     )
     return render(page)
 

@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
 from raynas.report import palette
 
 if TYPE_CHECKING:
@@ -11,6 +14,25 @@ if TYPE_CHECKING:
 
 WIDTH = 6.6
 """Width of a figure in inches: with text of 9 to 10 points it fills the page and can be read."""
+
+
+MOST_POINTS = 2500
+"""More points than this are not told apart in one plot, and would make a page of megabytes."""
+
+
+def thinned(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return at most `MOST_POINTS` rows, evenly spread, the first and the last among them."""
+    if len(rows) <= MOST_POINTS:
+        return rows
+    return rows.iloc[np.linspace(0, len(rows) - 1, MOST_POINTS).astype(int)]
+
+
+def steps(rows: pd.DataFrame, column: str | int) -> pd.DataFrame:
+    """Return the rows where a column changes, and the last: all that a line of steps needs."""
+    values = rows[column]
+    changed = values.ne(values.shift())
+    changed.iloc[-1] = True
+    return rows[changed]
 
 
 def tidy(axes: "Axes", *, grid: str = "y") -> None:

@@ -1,7 +1,6 @@
 """The report of a retraining: what each architecture reaches, and where the best one errs."""
 
-import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 from raynas.errors import RunFolderError
 from raynas.report.architecture import architecture_blocks
 from raynas.report.page import Block, Code, Facts, More, Plot, Prose, Section, Table
+from raynas.report.reading import read_object, read_objects, read_parquet
 from raynas.report.retrain_plots import classes_figure, confusion_figure, curves_figure
 from raynas.report.svg import figure_svg
 from raynas.report.words import count, duration, listed, number, percent, points, spread
@@ -81,44 +81,15 @@ def read_retrain(folder: RunFolder) -> RetrainRun:
     path = folder.path
     if not (path / "history.parquet").exists():
         raise RunFolderError(f"{path}: no epoch has been trained yet: nothing to report")
-    best = _json(path / "best.json", dict, _BEST) if (path / "best.json").exists() else {}
+    best = read_object(path / "best.json", _BEST) if (path / "best.json").exists() else {}
     return RetrainRun(
         path,
         folder.read_config(),
-        _parquet(path / "retrain.parquet", _JOBS),
-        _parquet(path / "history.parquet", _HISTORY),
-        _json(path / "summary.json", list, _SUMMARY),
+        read_parquet(path / "retrain.parquet", _JOBS),
+        read_parquet(path / "history.parquet", _HISTORY),
+        read_objects(path / "summary.json", _SUMMARY),
         best,
     )
-
-
-def _parquet(path: Path, needed: Sequence[str]) -> pd.DataFrame:
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path}: cannot be read: {error}") from None
-    _check(path, list(map(str, table.columns)), needed)
-    return table
-
-
-def _json(path: Path, form: type, needed: Sequence[str]) -> Any:
-    """Return an object, or a list of objects, that have all that is `needed`."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path}: cannot be read: {error}") from None
-    objects = value if isinstance(value, list) else [value]
-    if not isinstance(value, form) or not all(isinstance(one, dict) for one in objects):
-        raise RunFolderError(f"{path}: not what a retraining leaves there")
-    for one in objects:
-        _check(path, one, needed)
-    return value
-
-
-def _check(path: Path, found: Container[str], needed: Sequence[str]) -> None:
-    for name in needed:
-        if name not in found:
-            raise RunFolderError(f"{path}: has no {name!r}")
 
 
 def retrain_summary(run: RetrainRun) -> str:

@@ -12,6 +12,8 @@ from raynas.report.drawing import (
     legend_above,
     legend_of_all,
     level_colour,
+    steps,
+    thinned,
     tidy,
 )
 from raynas.report.search_data import SearchRun, Stretch
@@ -32,9 +34,9 @@ def budget_figure(run: SearchRun) -> "Figure":
     """Draw the accuracy of whoever was best against epochs spent, and of everybody else."""
     figure = palette.new_figure(WIDTH, 3.1)
     axes = figure.subplots()
-    results = run.results
-    for level in sorted(set(results["level"])):
-        reports = results[results["level"] == level]
+    dots = thinned(run.results)
+    for level in sorted(set(dots["level"])):
+        reports = dots[dots["level"] == level]
         axes.plot(
             reports["spent"],
             100 * reports["accuracy"],
@@ -43,9 +45,10 @@ def budget_figure(run: SearchRun) -> "Figure":
             color=level_colour(level),
             label=f"at level {level}" if level else "below level 1",
         )
+    answer = steps(run.results, "best_accuracy")
     axes.plot(
-        results["spent"],
-        100 * results["best_accuracy"],
+        answer["spent"],
+        100 * answer["best_accuracy"],
         drawstyle="steps-post",
         color=palette.ACCENT,
         lw=2,
@@ -73,11 +76,12 @@ def pyramid_figure(run: SearchRun) -> "Figure":
     figure = palette.new_figure(WIDTH, height + 1.9)
     rows, counts = figure.subplots(2, 1, sharex=True, height_ratios=(height, 1.7))
     _draw_rows(rows, run, ids)
-    spent = run.results["spent"]
+    reached = run.reached.assign(spent=run.results["spent"])
     for level in range(1, run.pool.num_levels + 1):
+        rises = steps(reached, level)
         counts.plot(
-            spent,
-            run.reached[level],
+            rises["spent"],
+            rises[level],
             drawstyle="steps-post",
             color=level_colour(level),
             lw=1.8,
@@ -144,7 +148,7 @@ def predictor_figure(run: SearchRun) -> "Figure":
 
 def proxies_figure(run: SearchRun) -> "Figure":
     """Draw the accuracy of every trained architecture against each zero-cost proxy."""
-    trained = run.architectures[run.architectures["level"] > 0]
+    trained = thinned(run.architectures[run.architectures["level"] > 0])
     names = run.proxies
     columns = min(len(names), 3)
     height = 2.6 * -(-len(names) // columns)

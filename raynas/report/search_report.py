@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from raynas.report.architecture import architecture_blocks
+from raynas.report.drawing import MOST_POINTS
 from raynas.report.page import Facts, More, Plot, Prose, Section, Table
 from raynas.report.plots import COST_LABELS, draw_front
 from raynas.report.search_data import SearchRun
@@ -156,8 +157,13 @@ def budget_sentence(run: SearchRun) -> str:
         f"Had it ended after {count(int(half['spent']), 'epoch')}, its answer would have had "
         f"{percent(half['best_accuracy'])} at level {int(half['best_level'])}; the final one, "
         f"no. {best.id} with {percent(best.accuracy)} at level {best.level}, stands since epoch "
-        f"{first:,} of {total:,}."
+        f"{first:,} of {total:,}.{_thinned(len(results))}"
     )
+
+
+def _thinned(how_many: int) -> str:
+    few = how_many <= MOST_POINTS
+    return "" if few else f" (Dots are {MOST_POINTS:,} of {how_many:,} reports, evenly spread.)"
 
 
 def _pyramid(run: SearchRun) -> Section:

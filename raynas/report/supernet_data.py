@@ -1,6 +1,5 @@
 """A supernet run as its report reads it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import pandas as pd
 
 from raynas.config import validate
 from raynas.errors import RunFolderError
+from raynas.report.reading import read_object, read_parquet
 from raynas.runs.folder import RunFolder
 from raynas.runs.supernet_journal import Record, SupernetLog, read_supernet_journal
 from raynas.runs.supernet_views import decision_rows, history_row
@@ -18,19 +18,10 @@ from raynas.supernet_config import SupernetConfig
 SEARCH, SELECT = "search", "select"
 """The phases of a run."""
 
-_THETA_COLUMNS = {
-    "kind",
-    "edge",
-    "source",
-    "target",
-    "op",
-    "theta",
-    "epoch",
-    "step",
-    "decided",
-    "kept",
-    "phase",
-}
+_THETA = (
+    *("step", "phase", "epoch", "kind", "edge", "source", "target"),
+    *("op", "theta", "decided", "kept"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +80,7 @@ def read_supernet(folder: RunFolder) -> SupernetRun:
     log, _ = read_supernet_journal(folder.journal)
     if not log.epochs:
         raise RunFolderError(f"{folder.path}: no epoch has been trained yet: nothing to report")
+    theta, best = folder.path / "alpha.parquet", folder.path / "best.json"
     return SupernetRun(
         folder.path,
         config,
@@ -96,29 +88,6 @@ def read_supernet(folder: RunFolder) -> SupernetRun:
         log,
         pd.DataFrame([history_row(step) for step in log.epochs]),
         pd.DataFrame(decision_rows(log)),
-        _read_theta(folder.path / "alpha.parquet"),
-        _read_best(folder.path / "best.json"),
+        read_parquet(theta, _THETA) if theta.exists() else pd.DataFrame(),
+        read_object(best) if best.exists() else {},
     )
-
-
-def _read_theta(path: Path) -> pd.DataFrame:
-    if not path.exists():
-        return pd.DataFrame()
-    try:
-        theta = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path}: cannot be read: {error}") from None
-    missing = _THETA_COLUMNS - set(theta.columns)
-    if missing:
-        raise RunFolderError(f"{path}: has no column {sorted(missing)[0]!r}")
-    return theta
-
-
-def _read_best(path: Path) -> Mapping[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        best = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path}: cannot be read: {error}") from None
-    return best if isinstance(best, dict) else {}

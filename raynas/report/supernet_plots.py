@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_DECISIONS = 80
+MOST_DECISIONS = 80
+"""Decisions after these are in the table alone."""
+
 _CHOSEN, _OTHER = palette.ACCENT, palette.SERIES[0]
 
 
@@ -128,7 +130,7 @@ _MIXING = {"theta_entropy": "entropy of θ", "skip_gap": "skip gap of θ"}
 def decisions_figure(run: SupernetRun) -> "Figure":
     """Draw what was compared at each decision, a row each, first above."""
     rows = first_rounds(run.decisions)
-    numbers = sorted(set(rows["decision"]))[:_MOST_DECISIONS]
+    numbers = sorted(set(rows["decision"]))[:MOST_DECISIONS]
     figure = palette.new_figure(WIDTH, 0.9 + 0.2 * len(numbers))
     axes = figure.subplots()
     what = compared(rows)

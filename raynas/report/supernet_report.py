@@ -9,6 +9,7 @@ from raynas.report.architecture import architecture_blocks
 from raynas.report.page import Block, Facts, More, Plot, Prose, Section, Table
 from raynas.report.supernet_data import SEARCH, SELECT, SupernetRun
 from raynas.report.supernet_plots import (
+    MOST_DECISIONS,
     compared,
     decision_name,
     decisions_figure,
@@ -230,7 +231,9 @@ def decisions_sentence(run: SupernetRun) -> str:
         words += f"; {differs} of {count(told, 'edge')} got another op than the one of largest θ"
     skips = first_rounds(run.decisions)
     got = skips[skips["chosen"].astype(bool) & skips["edge"].notna()]["name"]
-    return f"{words}; {int((got == _SKIP).sum())} of {count(len(got), 'edge')} got {_SKIP}."
+    few = len(decisions) <= MOST_DECISIONS
+    drawn = "" if few else f" (Drawn: the first {MOST_DECISIONS}.)"
+    return f"{words}; {int((got == _SKIP).sum())} of {count(len(got), 'edge')} got {_SKIP}.{drawn}"
 
 
 def _table(run: SupernetRun) -> Table:

@@ -115,6 +115,7 @@ def inline_svg(
     width = scale * float(re.split(r"[\s,]+", box.strip())[2])
     style = {
         # What matplotlib's style sheet says of everything; as an attribute it stays in here.
+        "fill": variable("black"),  # of what has none, which else is black on dark pages too
         "stroke-linejoin": "round",
         "stroke-linecap": "butt",
         "max-width": f"{width:.0f}px",
@@ -182,7 +183,8 @@ class _Cleaner:
         style: list[str] = []
         for attribute, value in element.attrib.items():
             if attribute in _ATTRIBUTES and _GEOMETRY.fullmatch(value):
-                kept[attribute] = _LONG_NUMBER.sub(_rounded, value)
+                exact = attribute == "transform"  # a scale may be all decimals
+                kept[attribute] = value if exact else _LONG_NUMBER.sub(_rounded, value)
             elif attribute in _PROPERTIES:
                 style += self._declaration(attribute, value)
         for declaration in element.get("style", "").split(";"):

@@ -174,10 +174,10 @@ def test_labels_and_errors_are_escaped(retrained, tmp_path):
     ("name", "text", "match"),
     [
         ("best.json", "{}", "has no 'architecture'"),
-        ("best.json", "[]", "not what a retraining leaves"),
+        ("best.json", "[]", "not a JSON object"),
         ("best.json", "no json", "cannot be read"),
         ("summary.json", '[{"label": "a"}]', "has no 'architecture'"),
-        ("summary.json", "{}", "not what a retraining leaves"),
+        ("summary.json", "{}", "not a JSON list"),
         ("retrain.parquet", "no parquet", "cannot be read"),
     ],
 )

@@ -1,5 +1,6 @@
 """The report of a search: its sentences say what its tables hold."""
 
+import dataclasses
 import json
 import shutil
 
@@ -11,8 +12,9 @@ from scipy.stats import spearmanr
 
 from raynas import api
 from raynas.report import search_plots
+from raynas.report.drawing import steps
 from raynas.report.search_data import read_search
-from raynas.report.search_plots import drawn_ids, pyramid_figure
+from raynas.report.search_plots import budget_figure, drawn_ids, pyramid_figure
 from raynas.report.search_report import (
     budget_sentence,
     front_sentence,
@@ -22,6 +24,7 @@ from raynas.report.search_report import (
     pyramid_sentence,
     search_summary,
 )
+from raynas.report.svg import figure_svg
 from raynas.report.words import percent
 from raynas.runs.folder import RunFolder
 from raynas.scheduling.candidate import Status
@@ -220,6 +223,27 @@ def test_failures_are_told(tmp_path):
     page = api.write_report(tmp_path / "r").read_text()
     assert f"{failed} architecture" in page
     assert "was made to fail" in page
+
+
+def test_a_long_search_is_drawn_by_a_part_of_its_dots(run):
+    times = 2000
+    results = pd.concat([run.results] * times, ignore_index=True)
+    results["spent"] = range(1, len(results) + 1)
+    reached = pd.concat([run.reached] * times, ignore_index=True)
+    long = dataclasses.replace(run, results=results, reached=reached)
+    dots = [line for line in budget_figure(long).axes[0].get_lines() if line.get_marker() == "o"]
+    drawn = sorted(x for line in dots for x in line.get_xdata())
+    assert len(drawn) == 2500
+    assert (drawn[0], drawn[-1]) == (1, len(results))
+    assert f"2,500 of {len(results):,} reports" in budget_sentence(long)
+    assert len(figure_svg(budget_figure(long), "a", "b", "c")) < 1_000_000
+
+
+def test_steps_are_where_a_line_turns(run):
+    rows = steps(run.results, "best_accuracy")
+    assert rows["best_accuracy"].iloc[-1] == run.results["best_accuracy"].iloc[-1]
+    changes = (run.results["best_accuracy"].diff() != 0).sum()
+    assert changes <= len(rows) <= changes + 1
 
 
 def test_of_a_large_search_those_that_rose_highest_are_drawn(run, monkeypatch):

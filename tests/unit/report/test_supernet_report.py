@@ -156,7 +156,7 @@ def test_without_alpha_it_says_so(supernet, tmp_path):
 def test_another_alpha_is_one_line(supernet, tmp_path):
     folder = copied(supernet, tmp_path)
     pd.DataFrame({"a": [1]}).to_parquet(folder / "alpha.parquet")
-    with pytest.raises(RunFolderError, match="has no column"):
+    with pytest.raises(RunFolderError, match="has no 'step'"):
         api.write_report(folder)
     (folder / "alpha.parquet").write_bytes(b"no parquet")
     with pytest.raises(RunFolderError, match="cannot be read"):

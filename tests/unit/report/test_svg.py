@@ -88,6 +88,13 @@ def test_markers_clips_and_pixels_stay_under_new_ids():
     assert "data:image/png;base64,iVBOR0==" in out
 
 
+def test_scales_are_exact_and_what_has_no_colour_is_ink():
+    out = clean('<path d="M 1.23456 0" transform="scale(0.015625 0.015625)"/>')
+    assert 'transform="scale(0.015625 0.015625)"' in out
+    assert "M 1.23 0" in out
+    assert re.match(r'<svg [^>]*style="fill:var\(--c1a1a1a\);', out)
+
+
 def test_an_id_stands_once():
     out = clean('<defs><path id="m" d="M0 0"/><path id="m" d="M1 1"/></defs><use href="#m"/>')
     assert out.count('id="d-m"') == 1
