@@ -24,7 +24,7 @@ from torch import Tensor
 
 from raynas.diagnostics.diagnostic import Base, Finding, Part, Record, Value
 from raynas.diagnostics.drawing import rule
-from raynas.diagnostics.skip_gap import SkipGap
+from raynas.diagnostics.skip_gap import check_skips
 from raynas.diagnostics.strength import check_mixes
 from raynas.diagnostics.subject import SupernetSubject, some_batches
 from raynas.diagnostics.visiting import Visit, cells_of, train_mode
@@ -64,7 +64,7 @@ class Estimation(Base[SupernetSubject]):
 
     def check(self, subject: SupernetSubject) -> None:
         """Refuse a space without skips beside ops with parameters, or where nothing mixes."""
-        SkipGap(self.options).check(subject)
+        check_skips(subject, "estimation")
         check_mixes(subject, "estimation")
 
     def parts(self, subject: SupernetSubject) -> list[Part]:

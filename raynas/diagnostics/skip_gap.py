@@ -30,14 +30,7 @@ class SkipGap(Base[SupernetSubject]):
 
     def check(self, subject: SupernetSubject) -> None:
         """Refuse a space in which no edge has both a skip and an op with parameters."""
-        for kind in subject.kinds:
-            for ops in kind.ops:
-                if SKIP in ops and set(ops) - WITHOUT_PARAMETERS:
-                    return
-        raise ConfigError(
-            f"skip_gap: no edge of {subject.job.space.name} has both {SKIP} and an op with "
-            "parameters"
-        )
+        check_skips(subject, "skip_gap")
 
     def conclude(self, subject: SupernetSubject, results: Sequence[Value]) -> Finding:
         """Make a row an epoch and kind of cell, and one of all kinds together."""
@@ -67,6 +60,15 @@ class SkipGap(Base[SupernetSubject]):
             rule(axes)
         whole_numbers(below)
         return drawing
+
+
+def check_skips(subject: SupernetSubject, name: str) -> None:
+    """Raise `ConfigError` if no edge has both a skip and an op with parameters."""
+    every = (ops for kind in subject.kinds for ops in kind.ops)
+    if not any(SKIP in ops and set(ops) - WITHOUT_PARAMETERS for ops in every):
+        raise ConfigError(
+            f"{name}: no edge of {subject.job.space.name} has both {SKIP} and an op with parameters"
+        )
 
 
 def gap_rows(alpha: pd.DataFrame, history: pd.DataFrame) -> list[Record]:

@@ -195,8 +195,8 @@ def sentences(rows: Sequence[Record], oracle_epochs: int) -> list[str]:
     edges = by_edge(rows)
 
     def misled(key: str) -> int:
-        pairs = [(strongest(edge, "theta")[0], strongest(edge, key)) for edge in edges]
-        return sum(top not in best for top, best in pairs if best)
+        pairs = [(strongest(edge, "theta"), strongest(edge, key)) for edge in edges]
+        return sum(not any(top in best for top in tops) for tops, best in pairs if best)
 
     oracle = mean([e[0]["spearman_theta_oracle"] for e in edges])
     masked = mean([e[0]["spearman_theta_perturbation"] for e in edges])

@@ -63,15 +63,16 @@ class StrengthMap(Base[SupernetSubject]):
             ops, theta = _candidates(training, number, edge), training.theta()[number][edge]
             source, target = kind.edges[edge]
             without = {scored["op"]: scored["accuracy"] for scored in masked["ops"]}
-            by_alpha = max(ops, key=lambda op: float(theta[op]))
+            most = max(float(theta[op]) for op in ops)
+            by_alpha = [op for op in ops if float(theta[op]) == most]
             missed = min(ops, key=lambda op: (without[op], kind.ops[edge][op] == NONE))
             row: dict[str, Any] = {
                 "kind": kind.name,
                 "edge": edge,
                 "source": source,
                 "target": target,
-                "alpha_op": kind.ops[edge][by_alpha],
-                "alpha_theta": float(theta[by_alpha]),
+                "alpha_op": kind.ops[edge][by_alpha[0]] if len(by_alpha) == 1 else None,
+                "alpha_theta": most,
                 "perturbation_op": kind.ops[edge][missed],
                 "perturbation_margin": sorted(without[op] for op in ops)[1] - without[missed],
                 "batch_size": size,
@@ -97,11 +98,11 @@ class StrengthMap(Base[SupernetSubject]):
         drawing = new_figure(max(5.5, 1.8 + 0.42 * len(rows)), 1.7 + 0.5 * len(ops))
         axes = drawing.subplots()
         for column, row in enumerate(rows):
-            if len({row[key] for key, *_ in marks}) > 1:
+            if len({row[key] for key, *_ in marks} - {None}) > 1:
                 axes.axvspan(column - 0.5, column + 0.5, color=GRID, lw=0, alpha=0.6)
         for key, label, marker, colour, shift in marks:
             there = [(x, ops.index(row[key]) + shift) for x, row in enumerate(rows) if row[key]]
-            xs, ys = zip(*there, strict=True)
+            xs, ys = [x for x, _ in there], [y for _, y in there]
             axes.plot(xs, ys, marker, color=colour, ms=7, label=label)
         axes.set_yticks(range(len(ops)), ops, color=INK)
         axes.set_ylim(-0.6, len(ops) - 0.4)
@@ -136,7 +137,14 @@ def _oracle_of(names: Sequence[str], ops: list[int], found: list[Value]) -> dict
 
 def sentences(rows: Sequence[Record]) -> list[str]:
     """Say what α would pick most, and how many of those edges another op serves better."""
-    (favourite, count), *_ = Counter(row["alpha_op"] for row in rows).most_common()
+    chosen = Counter(row["alpha_op"] for row in rows if row["alpha_op"] is not None)
+    if not chosen:
+        missed = Counter(row["perturbation_op"] for row in rows).most_common()
+        return [
+            f"α is equal for the ops of each of {counted(len(rows), 'edge')}, so it would pick "
+            f"none; missed most: {', '.join(f'{op} on {count}' for op, count in missed)}."
+        ]
+    (favourite, count), *_ = chosen.most_common()
     picked = [row for row in rows if row["alpha_op"] == favourite]
     told = [
         f"{count} of {counted(len(rows), 'edge')} would pick {favourite} by α; "

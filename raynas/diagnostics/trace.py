@@ -66,7 +66,7 @@ class Trace(Base[SupernetSubject]):
         if not isinstance(subject.job.method, DrNas):
             raise ConfigError(
                 f"trace: is for supernets whose mixing weights are drawn from Dirichlet "
-                f"distributions (drnas, drnas_progressive), not for {subject.job.method.name}"
+                f"distributions (drnas, drnas_progressive); {subject.job.method.name} draws none"
             )
         check_mixes(subject, "trace", subject.moments[0])
 

@@ -143,7 +143,7 @@ def sentences(rows: Sequence[Record], tune_epochs: int) -> list[str]:
     edges = counted(last["magnitude"]["edges"], "edge")
     told = [
         f"At epoch {last['magnitude']['epoch']} magnitude selects "
-        f"{last['magnitude']['skips']} skips on {edges}, perturbation "
+        f"{counted(last['magnitude']['skips'], 'skip')} on {edges}, perturbation "
         f"{last['perturbation']['skips']}; "
         + _accuracies(last, "discrete_accuracy", "with the supernet's weights as they are ")
         + (

@@ -182,6 +182,17 @@ def test_map_says_what_the_thesis_says():
     ]
 
 
+def test_where_alpha_is_equal_it_picks_nothing():
+    rows = [map_row(None, op) for op in ("conv", "skip", "conv")]
+    (told,) = map_sentences(rows)
+    assert told.startswith("α is equal for the ops of each of 3 edges")
+    assert "conv on 2, skip on 1." in told
+    edges = [{**row, "kind": "normal", "source": 0, "target": 2} for row in rows]
+    (axes,) = StrengthMap(DiagnoseOptions()).draw(edges).axes
+    alpha, missed = axes.get_lines()
+    assert (len(alpha.get_xdata()), len(missed.get_xdata())) == (0, 3)
+
+
 def test_map_counts_several_better_ops():
     rows = [map_row("skip", op, oracle_op="skip", oracle_max_epochs=3) for op in ("a", "b", "b")]
     told = map_sentences(rows)
