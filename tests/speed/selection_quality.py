@@ -60,22 +60,25 @@ def run_seed(options, seed):
 
     def new_training():
         method = Darts()
-        config = method.training_config({"epochs": options.epochs})
+        config = method.training_config({"epochs": options.epochs, "alpha_lr": options.alpha_lr})
         return SupernetTraining(space, data, method, config, seed)
 
     training = new_training()
     while not training.searched:
         metrics = training.train_epoch()
         print(
-            f"seed {seed}: epoch {metrics['epoch']}, {100 * metrics['accuracy']:.1f} %", flush=True
+            f"seed {seed}: epoch {metrics['epoch']}, {100 * metrics['accuracy']:.1f} %, "
+            f"skip gaps {[round(gap, 3) for gap in metrics['skip_gap'].values()]}",
+            flush=True,
         )
     searched, found = training.save(), {}
     for name in ("magnitude", "perturbation"):
         tuned = {"tune_epochs": options.tune_epochs} if name == "perturbation" else {}
         selection = SelectionConfig(name=name, **tuned)
         architecture = select(space, new_training, searched, selection, seed)
+        longer = make_spec(options.data, train_size=options.retrain_size, crop_padding=0)
         runs = [
-            retrain(space, spec, architecture, options, derive_seed(seed, "retrain", i))
+            retrain(space, longer, architecture, options, derive_seed(seed, "retrain", i))
             for i in range(options.retrains)
         ]
         found[name] = {
@@ -117,6 +120,8 @@ if __name__ == "__main__":
     parser.add_argument("--train-size", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--tune-epochs", type=int, default=1)
+    parser.add_argument("--alpha-lr", type=float, default=3e-3)  # published: 3e-4, 20,000 steps
+    parser.add_argument("--retrain-size", type=int, default=1000)
     parser.add_argument("--retrain-epochs", type=int, default=15)
     parser.add_argument("--retrains", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
