@@ -123,7 +123,7 @@ def sentences(rows: Sequence[Record]) -> list[str]:
             f"to {percent(last['accuracy'])} after {counted(last['decisions'], 'decision')}"
             + (
                 "."
-                if low is last
+                if low["accuracy"] == last["accuracy"]
                 else f"; it was least, {percent(low['accuracy'])}, after {low['decisions']}."
             )
         )
