@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PROCESSES ?= 2
 STAMP := $(VENV)/.installed
 
 .PHONY: search test check fix speed test-slow clean
@@ -11,7 +12,8 @@ search: $(STAMP)  ## the main job: a search on the embedded data set
 	$(BIN)/raynas search --budget 120 --seed 0
 
 test: $(STAMP)  ## the test suite, then lint, types and layers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile -m "not slow and not ray"
+	$(BIN)/python -m pytest -m "ray and not slow"
 	$(MAKE) --no-print-directory check
 
 check: $(STAMP)
