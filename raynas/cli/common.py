@@ -1,12 +1,14 @@
 """What the commands share: exit codes, and errors as one line."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
-from raynas.errors import RaynasError, UsageError
+from raynas.errors import ConfigError, RaynasError, UsageError
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 3
 
@@ -25,6 +27,31 @@ def exit_codes() -> Iterator[None]:
     except KeyboardInterrupt:
         print("raynas: interrupted", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def one_config(argument: Path | None, option: Path | None) -> Path | None:
+    """Return the config that was given, as an argument or with ``--config``.
+
+    Raises:
+        ConfigError: it was given twice.
+    """
+    if argument is not None and option is not None:
+        raise ConfigError(f"config: given twice, {argument} and --config {option}; give one")
+    return argument or option
+
+
+def warn_if_passing(out: Path | None) -> None:
+    """Say so if the run folder will lie in a Ray job's copy of a working directory.
+
+    Ray deletes those copies with the session, or when it needs the room.
+    """
+    where = (out or Path(os.environ.get("RAYNAS_RUNS") or "runs")).absolute()
+    if "runtime_resources" in where.parts:
+        print(
+            f"raynas: {where} goes when the Ray session does: give --out, or RAYNAS_RUNS, a path "
+            "on storage that all nodes reach",
+            file=sys.stderr,
+        )
 
 
 def percent(accuracy: float | None) -> str:

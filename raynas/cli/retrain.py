@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raynas.cli.common import DONE, FAILED, INTERRUPTED, duration, exit_codes, percent, spread
+from raynas.cli.common import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    duration,
+    exit_codes,
+    percent,
+    spread,
+    warn_if_passing,
+)
 from raynas.cli.search import Address, Json, Workers
 
 if TYPE_CHECKING:
@@ -70,6 +79,8 @@ def retrain(
     with exit_codes():
         from raynas import api
 
+        if resume is None:
+            warn_if_passing(out)
         result = api.retrain(
             architectures or [],
             space=space,

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raynas.cli.common import DONE, INTERRUPTED, duration, exit_codes, percent
+from raynas.cli.common import (
+    DONE,
+    INTERRUPTED,
+    duration,
+    exit_codes,
+    one_config,
+    percent,
+    warn_if_passing,
+)
 
 if TYPE_CHECKING:
     from raynas.cli.progress import Progress
@@ -17,6 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 Workers = Annotated[
     int | None, typer.Option(help="Networks trained side by side (default: as many as fit).")
 ]
+Config = Annotated[Path | None, typer.Option("--config", help="The same as CONFIG.")]
 Address = Annotated[
     str | None,
     typer.Option(help="A running Ray cluster ('auto' finds it); default: RAY_ADDRESS, or local."),
@@ -25,6 +34,7 @@ Address = Annotated[
 
 def search(
     config: Annotated[Path | None, typer.Argument(help="A YAML config.")] = None,
+    config_: Config = None,
     space: Annotated[
         str | None, typer.Option(help="nasbench201, or module:Class of your own.")
     ] = None,
@@ -73,10 +83,11 @@ def search(
             "max_flops": max_flops,
             "max_latency_ms": max_latency_ms,
         }
+        warn_if_passing(out)
         progress = make_progress(as_json)
         with progress:
             result = api.search(
-                config=config,
+                config=one_config(config, config_),
                 preset=preset,
                 space=space,
                 data=data,

@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from raynas.cli.common import DONE, INTERRUPTED, duration, exit_codes, percent
-from raynas.cli.search import Address, Json
+from raynas.cli.common import (
+    DONE,
+    INTERRUPTED,
+    duration,
+    exit_codes,
+    one_config,
+    percent,
+    warn_if_passing,
+)
+from raynas.cli.search import Address, Config, Json
 from raynas.cli.supernet_progress import make_supernet_progress
 
 if TYPE_CHECKING:
@@ -17,6 +25,7 @@ if TYPE_CHECKING:
 
 def supernet(
     config: Annotated[Path | None, typer.Argument(help="A YAML config.")] = None,
+    config_: Config = None,
     space: Annotated[
         str | None,
         typer.Option(help="darts, s1 to s4, nasbench201, cell, or module:Class of your own."),
@@ -57,9 +66,10 @@ def supernet(
     with exit_codes():
         from raynas import api
 
+        warn_if_passing(out)
         with make_supernet_progress(as_json) as progress:
             result = api.search_supernet(
-                config=config,
+                config=one_config(config, config_),
                 preset=preset,
                 space=space,
                 data=data,

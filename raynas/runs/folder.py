@@ -39,12 +39,13 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def new_folder(kind: str) -> Path:
-    """Return a new path below ``runs/``, named by the kind of run and the time."""
+    """Return a new path below ``$RAYNAS_RUNS`` (default ``runs/``), named by kind and time."""
+    runs = Path(os.environ.get("RAYNAS_RUNS") or "runs")
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    path = Path("runs") / f"{kind}-{stamp}"
+    path = runs / f"{kind}-{stamp}"
     number = 2
     while path.exists():
-        path = Path("runs") / f"{kind}-{stamp}-{number}"
+        path = runs / f"{kind}-{stamp}-{number}"
         number += 1
     return path
 
@@ -111,7 +112,7 @@ class RunFolder:
             "command": sys.argv,
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "versions": {name: _version(name) for name in _LIBRARIES},
+            "versions": {name: installed_version(name) for name in _LIBRARIES},
             **facts,
         }
         replace_file(self.manifest, json.dumps(manifest, indent=2).encode() + b"\n")
@@ -195,7 +196,8 @@ class RunFolder:
         return False
 
 
-def _version(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """Return the version of an installed library, or None."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
