@@ -64,6 +64,7 @@ def pack(
     named: Iterable[Path] = (),
     exclude: Sequence[str] = (),
     max_file_mb: float = MAX_FILE_MB,
+    never_on_top: Sequence[str] = _NEVER_ON_TOP,
 ) -> Shipment:
     """Return what of `root` travels.
 
@@ -76,6 +77,7 @@ def pack(
         named: Files or folders below it that the run needs: they travel also if git ignores them.
         exclude: Shell patterns of more that stays: of a path relative to `root`, or of any part.
         max_file_mb: Largest file that travels, in MB.
+        never_on_top: Folders directly in `root` that stay.
 
     Raises:
         UsageError: a named file is too large or excluded, or it is too much in all.
@@ -84,7 +86,7 @@ def pack(
     if not root.is_dir():
         raise UsageError(f"working dir: {root} is no folder")
     wanted = {path.relative_to(root) for one in named for path in _files_of(one.resolve())}
-    found = {path for path in _listed(root) if not _stays(root, path)} | wanted
+    found = {path for path in _listed(root) if not _stays(root, path, never_on_top)} | wanted
     found = {path for path in found if not _matches(path, exclude)}
     limit = max_file_mb * 1e6
     sizes = {path: (root / path).stat().st_size for path in found}
@@ -135,12 +137,12 @@ def _listed(root: Path) -> list[Path]:
     return [path for path in paths if (root / path).is_file()]  # a deleted one is listed too
 
 
-def _stays(root: Path, path: Path) -> bool:
+def _stays(root: Path, path: Path, never_on_top: Sequence[str]) -> bool:
     parts = path.parts
     return (
         any(part.startswith(".") for part in parts)
         or any(fnmatch.fnmatch(part, never) for part in parts for never in _NEVER)
-        or (len(parts) > 1 and parts[0] in _NEVER_ON_TOP)
+        or (len(parts) > 1 and parts[0] in never_on_top)
         or any(is_run(root / parent) for parent in path.parents if parent.parts)
     )
 

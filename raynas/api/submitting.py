@@ -107,7 +107,7 @@ def submit(
     files = pack(
         root, named=list(_named_files(words, root)), exclude=exclude, max_file_mb=max_file_mb
     )
-    own = [pack(home)] if chosen == "source" else []
+    own = [pack(home, never_on_top=())] if chosen == "source" else []
 
     from raynas.engine.submit import Jobs
 

@@ -4,6 +4,7 @@ Needs ``ray[default]`` (the extra ``cluster``) here and on the head node.
 """
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from raynas.errors import ConfigError, UsageError
 
 _ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+_CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
 _AGAIN_AFTER_S = 1.0
 _TRIES = 30
 _TOKEN = (
@@ -58,6 +60,8 @@ class Jobs:
     """
 
     def __init__(self, address: str | None = None) -> None:
+        for name in _CHATTY:
+            logging.getLogger(name).setLevel(logging.WARNING)
         with _only(address), _one_line(address):
             self._client = JobSubmissionClient(address)
 
@@ -126,10 +130,10 @@ class Jobs:
         failures = 0
         while True:
             try:
+                self.state(job_id)
+                whole = asyncio.run(self._tail(job_id, unseen))
                 state = self.state(job_id)
-                with _may_break():
-                    asyncio.run(self._tail(job_id, unseen))
-                if state.ended:  # before the tail was read: it was read to its end
+                if state.ended and whole:
                     return state
                 failures = 0
             except ConfigError:
@@ -138,10 +142,17 @@ class Jobs:
                     raise
             time.sleep(_AGAIN_AFTER_S)
 
-    async def _tail(self, job_id: str, unseen: "_Unseen") -> None:
+    async def _tail(self, job_id: str, unseen: "_Unseen") -> bool:
+        """Read what a job prints; return whether to its end, or until the connection broke."""
+        import aiohttp  # comes with ray[default], without which there is no client
+
         unseen.rewind()
-        async for text in self._client.tail_job_logs(job_id):
-            unseen(text)
+        try:
+            async for text in self._client.tail_job_logs(job_id):
+                unseen(text)
+        except (OSError, RuntimeError, aiohttp.ClientError):
+            return False
+        return True
 
 
 class _Unseen:
@@ -163,17 +174,6 @@ class _Unseen:
         self._shown = max(self._shown, self._at)
         if fresh:
             self._show(fresh)
-
-
-@contextmanager
-def _may_break() -> Iterator[None]:
-    """Take a connection that breaks as the end of what it brings."""
-    import aiohttp  # comes with ray[default], without which there is no client
-
-    try:
-        yield
-    except (OSError, RuntimeError, aiohttp.ClientError):
-        return
 
 
 @contextmanager
