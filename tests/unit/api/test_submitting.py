@@ -57,7 +57,7 @@ def test_run_folders_are_not_shipped_but_named_by_their_absolute_path(root):
 
 @pytest.mark.parametrize("words", [[], ["raynas"], ["--budget", "3"], ["submit", "search"]])
 def test_what_is_no_command_is_refused(root, words):
-    with pytest.raises(UsageError, match="^submit: "):
+    with pytest.raises(UsageError, match=r"^submit: "):
         complete(words, root)
 
 

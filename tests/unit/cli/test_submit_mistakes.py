@@ -73,8 +73,14 @@ def test_ctrl_c_lets_go_and_says_how_to_come_back(sent, monkeypatch):
 
 @pytest.mark.parametrize(
     ("status", "code", "expected"),
-    [("SUCCEEDED", 0, 0), ("FAILED", 2, 2), ("FAILED", 3, 3), ("FAILED", None, 1)]
-    + [("STOPPED", None, 3), ("STOPPED", -15, 3)],
+    [
+        ("SUCCEEDED", 0, 0),
+        ("FAILED", 2, 2),
+        ("FAILED", 3, 3),
+        ("FAILED", None, 1),
+        ("STOPPED", None, 3),
+        ("STOPPED", -15, 3),
+    ],
 )
 def test_the_exit_code_is_that_of_the_command(status, code, expected):
     assert exit_code(JobEnd("a", status, code, "", None, False)) == expected
