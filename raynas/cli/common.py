@@ -9,15 +9,17 @@ from pathlib import Path
 import typer
 
 from raynas.errors import ConfigError, RaynasError, UsageError
+from raynas.interrupts import sigterm_as_ctrl_c
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 3
 
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Turn raynas' errors into a message on stderr and an exit code."""
+    """Turn raynas' errors into a message on stderr and an exit code; SIGTERM is a Ctrl-C."""
     try:
-        yield
+        with sigterm_as_ctrl_c():
+            yield
     except UsageError as error:
         print(f"raynas: {error}", file=sys.stderr)
         raise typer.Exit(USAGE) from None

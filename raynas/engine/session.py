@@ -11,6 +11,7 @@ from typing import Any
 import ray
 
 from raynas.errors import ConfigError, WorkerError
+from raynas.interrupts import sigterm_as_ctrl_c
 
 _ANSWER_WITHIN_S = 10.0
 
@@ -55,7 +56,8 @@ def connected(
         ConfigError: no Ray answers at the address, or no trial fits this machine.
     """
     if ray.is_initialized():
-        yield False
+        with sigterm_as_ctrl_c():
+            yield False
         return
     target = address or os.environ.get("RAY_ADDRESS") or None
     if target == "local":
@@ -81,7 +83,8 @@ def connected(
     try:
         if target is None:  # a cluster may grow what it lacks; this machine will not
             _check_capacity(resources or Resources())
-        yield target is None
+        with sigterm_as_ctrl_c():
+            yield target is None
     finally:
         ray.shutdown()
 

@@ -3,6 +3,7 @@
 The checkpoint is ours, not Tune's: one file per architecture in the run folder, written after every
 report and kept when the trial is paused, the worker dies or the driver is killed. It also holds the
 metrics of its epochs, so an epoch that was trained but never heard of is reported, not repeated.
+What a job began with (the level before) stays beside it, in case the newest cannot be read.
 
 An actor is reused for one candidate after another; nothing but the objective survives `_begin`.
 """
@@ -18,7 +19,7 @@ from raynas.errors import CheckpointError
 from raynas.scheduling.events import Metrics
 from raynas.scheduling.objective import Objective, Trial
 from raynas.spaces.architecture import Architecture
-from raynas.training.checkpoint import load_checkpoint, save_checkpoint
+from raynas.training.checkpoint import earlier, keep_as_earlier, load_checkpoint, save_checkpoint
 
 _NO_ACCURACY = {"accuracy": float("nan")}
 """Tune insists on the metric in every result."""
@@ -69,6 +70,7 @@ class CandidateTrainable(tune.Trainable):
         self._history: dict[int, tuple[Metrics, float]] = {}
         self._reported = self._told["from_epoch"]
         self._notice: str | None = None
+        self._opened_from: Path | None = None
 
     def step(self) -> dict[str, Any]:
         """Train up to the next report."""
@@ -102,16 +104,32 @@ class CandidateTrainable(tune.Trainable):
         """Start the candidate and restore its checkpoint, if there is one that can be read."""
         architecture = Architecture(self._told["space"], self._told["text"])
         trial = self._objective.start(architecture, self._told["seed"])
-        path = checkpoint_path(self._folder, self._told["candidate_id"])
-        if path.exists():
+        newest = checkpoint_path(self._folder, self._told["candidate_id"])
+        unreadable: list[str] = []
+        for path in (newest, earlier(newest)):
+            if not path.exists():
+                if path == newest and self._told["from_epoch"]:
+                    unreadable.append(f"{path}: is gone")
+                continue
             try:
                 saved = load_checkpoint(path)
                 trial.load(saved["state"])
                 self._history = dict(saved["history"])
             except (CheckpointError, KeyError, TypeError) as error:
-                self._notice = f"{path}: {error}; trained again from the start"
+                unreadable.append(f"{path}: {error}")
                 trial = self._objective.start(architecture, self._told["seed"])
+                continue
+            self._opened_from = path
+            break
+        if unreadable:
+            self._notice = f"{'; '.join(unreadable)}; trained again from {self._restart()}"
         return trial
+
+    def _restart(self) -> str:
+        """Return where training goes on when the newest checkpoint cannot be read."""
+        if self._opened_from is None:
+            return "the start"
+        return f"epoch {max(self._history)}, the checkpoint before"
 
     def _train(self, trial: Trial, epoch: int) -> None:
         started = time.perf_counter()
@@ -119,6 +137,9 @@ class CandidateTrainable(tune.Trainable):
         train_s = metrics.pop("time_s", time.perf_counter() - started)
         self._history[epoch] = (metrics, train_s)
         path = checkpoint_path(self._folder, self._told["candidate_id"])
+        if self._opened_from == path:
+            keep_as_earlier(path)
+        self._opened_from = None  # from now on the file is this job's own
         save_checkpoint(path, {"state": trial.save(), "history": self._history})
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,27 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, sync: bool = False) ->
                 file.flush()
                 os.fsync(file.fileno())
         temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def earlier(path: Path) -> Path:
+    """Return where `keep_as_earlier` keeps what a checkpoint was."""
+    return path.with_name(f"{path.stem}-earlier{path.suffix}")
+
+
+def keep_as_earlier(path: Path) -> None:
+    """Keep a checkpoint, which is about to be replaced, as the one to fall back to.
+
+    At every moment both files are whole, or not there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.earlier.tmp")
+    try:
+        try:
+            os.link(path, temporary)
+        except OSError:  # some mounts know no hard links
+            shutil.copyfile(path, temporary)
+        temporary.replace(earlier(path))
     finally:
         temporary.unlink(missing_ok=True)
 
