@@ -79,7 +79,9 @@ def run_search(
         TrialError: every newcomer of a round failed.
     """
     width = _Width(options)
-    newcomers = Newcomers(search, propose, score, num_scorers=width())
+    # On a cluster that has yet to grow to `workers`, they would all sit on the head.
+    num_scorers = min(width(), max(1, capacity(options.resources)))
+    newcomers = Newcomers(search, propose, score, num_scorers=num_scorers)
     dispatcher = Dispatcher(
         search,
         newcomers,
