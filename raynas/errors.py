@@ -8,7 +8,8 @@
     │   ├── SpaceError                a space cannot do what was asked
     │   │   └── InvalidArchitectureError   a text is not an architecture of the space
     │   ├── DataError                 a data set is missing, malformed or out of range
-    │   └── RunFolderError            a folder holds no run, or another one
+    │   ├── RunFolderError            a folder holds no run, or another one
+    │   └── StorageError              a store that a URI names cannot be read or written
     ├── TrialError                    one architecture's training failed (recorded; search goes on)
     ├── WorkerError                   no worker can work: the run stops, with the traceback
     └── CheckpointError              a checkpoint cannot be read back
@@ -44,6 +45,19 @@ class DataError(UsageError):
 
 class RunFolderError(UsageError):
     """A folder holds no run, an unreadable run, or another run than the one asked for."""
+
+
+class StorageError(UsageError, OSError):
+    """A store that a URI names is not there, not reachable, or not open to us.
+
+    Args:
+        message: One line.
+        may_pass: Whether the same may go well a little later.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 class TrialError(RaynasError):
