@@ -218,9 +218,9 @@ class StorePath:
                 names = info.path[len(self.key) :].strip("/")
                 yield self / names, _version(info)
 
-    def has_any(self) -> bool:
-        """Return whether anything but empty folders lies in it."""
-        return any(info.type.name == "File" for info in self._list(below=True))
+    def children(self) -> list[str]:
+        """Return the names of the files and folders in this folder."""
+        return [info.base_name for info in self._list(below=False)]
 
     def _list(self, below: bool) -> list[Any]:
         from pyarrow.fs import FileSelector
@@ -298,7 +298,10 @@ def _checked(uri: str) -> Location:
         )
     if not parts.netloc and parts.scheme not in (*_INTERNAL, "hdfs", "viewfs"):
         raise StorageError(f"{uri}: names no bucket ({parts.scheme}://BUCKET/PATH)")
-    path = "/" + "/".join(filter(None, parts.path.split("/")))
+    names = [name for name in parts.path.split("/") if name]
+    if any(unquote(name) in (".", "..") for name in names):
+        raise StorageError(f"{uri}: has '.' or '..' in it; a store has no such folders")
+    path = "/" + "/".join(names)
     place = StorePath(urlunsplit(parts._replace(path=path.rstrip("/"), fragment="")))
     _connect(place.root)
     return place
