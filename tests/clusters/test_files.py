@@ -20,7 +20,13 @@ CLUSTERS = ROOT / "clusters"
 SCRIPTS = sorted([*CLUSTERS.rglob("*.sh"), *CLUSTERS.rglob("*.sbatch")])
 AWS = yaml.safe_load((CLUSTERS / "aws" / "cluster.yaml").read_text())
 TEXTS = sorted(
-    [*CLUSTERS.rglob("*.md"), *CLUSTERS.rglob("*.yaml"), *SCRIPTS, ROOT / "docs" / "cluster.md"]
+    [
+        *CLUSTERS.rglob("*.md"),
+        *CLUSTERS.rglob("*.yaml"),
+        *SCRIPTS,
+        ROOT / "docs" / "cluster.md",
+        ROOT / "README.md",
+    ]
 )
 
 
@@ -212,10 +218,14 @@ def test_what_the_image_copies_is_there_and_let_through():
 
 
 def commands(text):
-    """Yield the raynas command lines of a text: of code blocks, scripts and manifests."""
+    """Yield the raynas command lines of a text; of a guide, those in its code blocks."""
+    if "```" in text:
+        text = "\n".join(re.findall(r"```\w*\n(.*?)```", text, re.S))
     text = text.replace("\\\n", " ")
-    for match in re.finditer(r"(?:^|[\s(`'])raynas ((?:[a-z]+)(?: [^\n`#&;|)']*)?)", text):
+    for match in re.finditer(r"(?:^|[\s(`'])raynas ((?:[a-z]+)(?: [^\n`#&;|)]*)?)", text):
         line = match[1].split(" >")[0].strip()
+        if line.count("'") % 2:  # the command stands in quotes itself
+            line = line.rpartition("'")[0]
         if line.split()[0] in get_command(app).commands:
             yield line
 
@@ -237,7 +247,9 @@ def test_every_command_shown_is_one(path):
 
 
 def test_commands_are_found_and_wrong_ones_are_noticed():
-    found = list(commands("```\nraynas search --budget 3   # x\n```\nthen raynas status runs/a"))
+    found = list(
+        commands("```\nraynas search --budget 3   # x\nraynas status runs/a\n```\nthen raynas x")
+    )
     assert [line.split()[0] for line in found] == ["search", "status"]
     manifest = (CLUSTERS / "kuberay" / "rayjob.yaml").read_text()
     assert len(list(commands(manifest))) == 2
