@@ -171,6 +171,7 @@ def test_a_search_is_sent_left_alone_and_come_back_to(head, project):
     assert "_ray_pkg_" in manifest["command"][0]  # the shipped source ran, not an installed one
 
 
+@pytest.mark.slow
 def test_without_the_token_nothing_is_sent(head, project):
     refused = command(
         *(head, "submit", "--address", head.address, "search", "--budget", "1"),
@@ -184,6 +185,7 @@ def test_without_the_token_nothing_is_sent(head, project):
     assert len(told.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_job_that_is_not_there(head, project):
     lost = command(head, "submit", "--follow", "nosuch", "--address", head.address, cwd=project)
     _, told = lost.communicate(timeout=WAIT_S)

@@ -89,6 +89,7 @@ def test_an_address_that_is_given_goes_before_the_environment(monkeypatch):
         (ConnectionError("Failed to\nconnect"), "no Ray jobs API answers at 'http://a:1'"),
         (RuntimeError("Request failed with status code 500:\nx"), "refuses: Request failed"),
         (ValueError("bad\naddress"), "refuses: bad address"),
+        (submit.AuthenticationError("no\ntoken"), "asks for a token: set RAY_AUTH_MODE=token"),
     ],
 )
 def test_what_ray_raises_is_one_line(raised, words, monkeypatch):
