@@ -7,7 +7,7 @@ import raynas
 
 ROOT = Path(raynas.__file__).parent
 RANKS = {
-    **dict.fromkeys(["errors", "seeds", "interrupts"], -2),
+    **dict.fromkeys(["errors", "seeds", "interrupts", "plain"], -2),
     **dict.fromkeys(["registry", "config", "supernet_config"], -1),
     "spaces": 0,
     "scheduling": 1,

@@ -4,14 +4,13 @@ The truth of a retraining is this file and the checkpoints: an epoch whose line 
 told again from the checkpoint. A torn last line is dropped.
 """
 
-import json
-import os
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from raynas.errors import RunFolderError
+from raynas.plain import parse_json
+from raynas.runs.journal import RecordFile
 from raynas.training.job import Finished, JobFailed, Notice, Reply, Trained
 
 Entry = tuple[Reply, float]
@@ -39,7 +38,7 @@ def read_retraining(path: Path) -> tuple[list[Entry], int]:
         try:
             if not line.endswith(b"\n"):
                 raise ValueError("torn")
-            entries.append(_parse(json.loads(line)))
+            entries.append(_parse(parse_json(line)))
         except (ValueError, KeyError, TypeError) as error:
             if number == len(lines):
                 break
@@ -54,34 +53,10 @@ def _parse(value: dict[str, Any]) -> Entry:
     return kind(**fields), elapsed_s
 
 
-class RetrainJournal:
-    """The writing end.
-
-    Args:
-        path: The file; created if missing.
-        size: Bytes to keep of an existing file.
-    """
-
-    def __init__(self, path: Path, size: int = 0) -> None:
-        self._file = path.open("ab")
-        self._file.truncate(size)
+class RetrainJournal(RecordFile):
+    """The writing end."""
 
     def append(self, reply: Reply, elapsed_s: float) -> None:
         """Write what was heard and wait until it is on disk; notices are not kept."""
-        if isinstance(reply, Notice):
-            return
-        record = {"t": round(elapsed_s, 3), "event": _NAMES[type(reply)], **asdict(reply)}
-        self._file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def __enter__(self) -> "RetrainJournal":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
+        if not isinstance(reply, Notice):
+            self.write({"t": round(elapsed_s, 3), "event": _NAMES[type(reply)], **asdict(reply)})

@@ -1,12 +1,11 @@
 """Which architectures a user means: a text, a published name, a `best.json`, a run folder."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raynas.config import Choice, SearchConfig, construct, validate
+from raynas.config import Choice, SearchConfig, construct, read_choice, validate
 from raynas.errors import (
     ConfigError,
     InvalidArchitectureError,
@@ -14,6 +13,7 @@ from raynas.errors import (
     SpaceError,
     UsageError,
 )
+from raynas.plain import parse_json
 from raynas.registry import foreign_code, lookup
 from raynas.runs.folder import RunFolder
 from raynas.runs.journal import read_journal
@@ -153,7 +153,7 @@ def _of_folder(path: Path, top: int, trust_code: bool) -> list[Found]:
 def _of_file(path: Path, trust_code: bool) -> Found:
     facts = read_best(path)
     try:
-        space, text = Choice.model_validate(facts["space"]), str(facts["architecture"])
+        space, text = read_choice(facts["space"], "space"), str(facts["architecture"])
     except (ValueError, KeyError) as error:
         raise RunFolderError(f"{path}: not the best.json of a run: {error}") from None
     if not trust_code:
@@ -161,7 +161,7 @@ def _of_file(path: Path, trust_code: bool) -> Found:
     data = None
     if (path.parent / "config.yaml").exists():
         stored = RunFolder(path.parent, None).read_config().get("data")
-        data = None if stored is None else _without_cuts(Choice.model_validate(stored))
+        data = None if stored is None else _without_cuts(read_choice(stored, f"{path}: data"))
     return Found(text, path.resolve().parent.name, space, data)
 
 
@@ -172,7 +172,7 @@ def read_best(path: Path) -> Mapping[str, Any]:
         RunFolderError: it is not there, or no JSON object.
     """
     try:
-        facts = json.loads(path.read_text())
+        facts = parse_json(path.read_text())
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:

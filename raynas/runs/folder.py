@@ -15,8 +15,10 @@ import fcntl
 import json
 import os
 import platform
+import stat
 import sys
 import time
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +26,7 @@ from typing import IO, Any
 import yaml
 
 from raynas.errors import RunFolderError
+from raynas.plain import parse_json, parse_yaml
 
 _LIBRARIES = ("raynas", "torch", "ray", "numpy", "scikit-learn", "pyarrow")
 
@@ -48,6 +51,41 @@ def new_folder(kind: str) -> Path:
         path = runs / f"{kind}-{stamp}-{number}"
         number += 1
     return path
+
+
+def check_contained(folder: Location, names: Iterable[str] | None = None) -> None:
+    """Raise `RunFolderError` if a run folder reaches beyond itself.
+
+    A folder from somebody else may hold links, through which a resume would write elsewhere, or
+    pipes, on which a reader waits for ever.
+
+    Args:
+        folder: The run folder; it may itself be reached through a link.
+        names: What of it to look at (None: all).
+    """
+    if isinstance(folder, StorePath):
+        return  # a store knows neither links nor pipes
+    root = folder.resolve()
+    found = [root] if names is None else [root / name for name in names]
+    while found:
+        path = found.pop()
+        try:
+            mode = path.lstat().st_mode
+            if stat.S_ISDIR(mode):
+                found += path.iterdir()
+        except FileNotFoundError:  # a run that is going on tidies up
+            continue
+        except OSError as error:
+            raise RunFolderError(f"{path}: cannot be read: {error.strerror}") from None
+        if stat.S_ISLNK(mode):
+            target = Path(os.path.realpath(path))
+            if not target.is_relative_to(root):
+                raise RunFolderError(
+                    f"{path} is a link that leads out of the run folder, to {target}: "
+                    "a run folder holds all of its files (copy it in)"
+                )
+        elif not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+            raise RunFolderError(f"{path} is neither a file nor a folder")
 
 
 KINDS = ("search", "supernet", "retrain")
@@ -120,12 +158,13 @@ class RunFolder:
         replace_file(self.config, yaml.safe_dump(config, sort_keys=False).encode())
 
     def check_is_run(self) -> None:
-        """Raise `RunFolderError` unless the folder holds a run."""
+        """Raise `RunFolderError` unless the folder holds a run, and nothing from elsewhere."""
         if not self.path.is_dir():
             raise RunFolderError(f"{self.path}: no such run folder")
         for file in (self.config, self.manifest):
             if not file.exists():
                 raise RunFolderError(f"{self.path} holds no run ({file.name} is missing)")
+        check_contained(self.path)
         stored = self._stored_kind()
         if self.kind not in (stored, None):
             raise RunFolderError(
@@ -136,7 +175,7 @@ class RunFolder:
     def _stored_kind(self) -> str:
         """Return the kind of run that is there; what does not say is a search."""
         try:
-            kind = json.loads(self.manifest.read_text()).get("kind", "search")
+            kind = parse_json(self.manifest.read_text()).get("kind", "search")
         except (OSError, ValueError, AttributeError):
             return "search"
         return kind if kind in KINDS else "search"
@@ -145,8 +184,8 @@ class RunFolder:
         """Return the resolved config as it was written."""
         self.check_is_run()
         try:
-            value = yaml.safe_load(self.config.read_text())
-        except (OSError, yaml.YAMLError) as error:
+            value = parse_yaml(self.config.read_text())
+        except (OSError, ValueError) as error:
             raise RunFolderError(f"{self.config}: cannot be read: {_one_line(error)}") from None
         if not isinstance(value, dict):
             raise RunFolderError(f"{self.config}: not a config")
@@ -156,7 +195,7 @@ class RunFolder:
         """Return the manifest."""
         self.check_is_run()
         try:
-            value = json.loads(self.manifest.read_text())
+            value = parse_json(self.manifest.read_text())
         except (OSError, ValueError) as error:
             raise RunFolderError(f"{self.manifest}: cannot be read: {_one_line(error)}") from None
         if not isinstance(value, dict):

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from raynas.errors import RunFolderError
+from raynas.plain import parse_json
 from raynas.scheduling.events import Event, event_from_json, event_to_json
 
 Entry = tuple[Event, float]
@@ -66,7 +67,7 @@ def read_lines(path: Path, parse: Callable[[bytes], _Line]) -> tuple[list[_Line]
 
 
 def _parse(line: bytes) -> Entry:
-    value: Any = json.loads(line)
+    value: Any = parse_json(line)
     if not isinstance(value, dict) or not isinstance(value.get("t"), int | float):
         raise RunFolderError("not a journal entry")
     return event_from_json({k: v for k, v in value.items() if k != "t"}), float(value["t"])

@@ -9,12 +9,12 @@ Three kinds of lines:
 * ``failed``: training came to an end that no repetition changes.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from raynas.errors import RunFolderError
+from raynas.plain import parse_json
 from raynas.runs.journal import read_lines
 
 Record = dict[str, Any]
@@ -102,7 +102,7 @@ def read_supernet_journal(path: Path) -> tuple[SupernetLog, int]:
 
 
 def _parse(line: bytes) -> Record:
-    value: Any = json.loads(line)
+    value: Any = parse_json(line)
     if not isinstance(value, dict) or not isinstance(value.get("event"), str):
         raise RunFolderError("not a journal entry")
     needed = {"session": ("from_step", "notices"), "failed": ("error",)}
