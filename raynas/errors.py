@@ -11,6 +11,7 @@
     │   ├── RunFolderError            a folder holds no run, or another one
     │   └── StorageError              a store that a URI names cannot be read or written
     ├── TrialError                    one architecture's training failed (recorded; search goes on)
+    ├── DiskFullError                 no room for a file of the run: it stops, and can be resumed
     ├── WorkerError                   no worker can work: the run stops, with the traceback
     └── CheckpointError              a checkpoint cannot be read back
 """
@@ -62,6 +63,10 @@ class StorageError(UsageError, OSError):
 
 class TrialError(RaynasError):
     """Training one architecture failed for a reason of its own (it is recorded as failed)."""
+
+
+class DiskFullError(RaynasError, OSError):
+    """A file of the run cannot be written for want of room; nothing that was written is lost."""
 
 
 class WorkerError(RaynasError):

@@ -6,15 +6,17 @@ object; all of the run's truth is in the `Search`.
 """
 
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ray.tune.experiment import Trial as TuneTrial
 
+from raynas.engine.losses import MOST_NODES_LOST, lost_node
 from raynas.engine.newcomers import Newcomers
 from raynas.engine.trainable import TrialConfig
-from raynas.errors import RaynasError, WorkerError
+from raynas.errors import DiskFullError, RaynasError, WorkerError
 from raynas.scheduling.policy import Job
 from raynas.scheduling.search import Decision, Search
 
@@ -61,6 +63,7 @@ class Dispatcher:
         self._new: deque[Job] = deque()
         self._paused: deque[Job] = deque()
         self._deaths_in_a_row = 0
+        self._nodes_lost: Counter[int] = Counter()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave everything out of the pickle Tune makes of a run, which nobody reads."""
@@ -74,11 +77,11 @@ class Dispatcher:
             return
         self._tick()
         idle = self.search.pool.num_running == 0
-        try:
+        with self._to_its_end():
             self._newcomers.poll(wait_s=_IDLE_WAIT_S if idle else 0.0)
-        except RaynasError as error:
-            self.error = error
-            return
+            self._commit()
+
+    def _commit(self) -> None:
         free = self._capacity() - self.search.pool.num_running
         if not self._resume_paused:  # what a user's scheduler has paused is not ours to resume
             free += len(self.search.pool.owed)
@@ -147,28 +150,68 @@ class Dispatcher:
         if "broken" in result:
             self.error = WorkerError(f"a worker cannot work:\n{result['broken']}")
             return Decision.STOP
+        if "disk_full" in result:
+            self.error = DiskFullError(result["disk_full"])
+            return Decision.STOP
         self._deaths_in_a_row = 0
+        self._nodes_lost.pop(candidate_id, None)
         if "notice" in result:
             self.notices.append(result["notice"])
-        if "failed" in result:
-            decision = self.search.fail(candidate_id, result["failed"])
-        else:
-            prefix = "metrics/"
-            metrics = {k[len(prefix) :]: v for k, v in result.items() if k.startswith(prefix)}
-            decision = self.search.report(candidate_id, result["epoch"], metrics, result["train_s"])
-        if self.search.abort is not None:
-            self.error = self.search.abort
-        if decision is Decision.STOP:
-            self._trials.pop(candidate_id, None)
-        self._notify()
+        decision = Decision.STOP
+        with self._to_its_end():
+            decision = self._record(candidate_id, result)
+            if decision is Decision.STOP:
+                self._trials.pop(candidate_id, None)
+            self._notify()
         return decision
+
+    def _record(self, candidate_id: int, result: dict[str, Any]) -> Decision:
+        if "failed" in result:
+            return self.search.fail(candidate_id, result["failed"])
+        prefix = "metrics/"
+        metrics = {k[len(prefix) :]: v for k, v in result.items() if k.startswith(prefix)}
+        return self.search.report(candidate_id, result["epoch"], metrics, result["train_s"])
+
+    @contextmanager
+    def _to_its_end(self) -> Iterator[None]:
+        """Have the run end with what is raised; through Tune it would come out as another."""
+        try:
+            yield
+        except RaynasError as error:
+            self.error = self.error or error
+        self.error = self.error or self.search.abort
 
     def died(self, trial: TuneTrial, *, final: bool) -> None:
         """Hear that a trial's worker died; Tune starts it again unless `final`.
 
         Deaths in a row, with no report from anyone in between, are nobody's architecture's fault.
+        Nor is the loss of a node, which takes many workers at once.
         """
         self._tick()
+        with self._to_its_end():
+            if lost_node(_reason(trial)):
+                self._lost(trial, final=final)
+            else:
+                self._dead(trial, final=final)
+            self._notify()
+
+    def _lost(self, trial: TuneTrial, *, final: bool) -> None:
+        """Have a candidate whose node went train elsewhere."""
+        candidate_id = self.candidate_id(trial)
+        self._nodes_lost[candidate_id] += 1
+        if self._nodes_lost[candidate_id] > MOST_NODES_LOST:
+            raise WorkerError(
+                f"{MOST_NODES_LOST + 1} nodes went in a row while they trained "
+                f"{self.search.pool[candidate_id].text}; the last:\n{_reason(trial)}"
+            )
+        if final:  # Tune gives the trial up: the candidate gets a new one
+            self.search.interrupt(candidate_id)
+            self._trials.pop(candidate_id, None)
+            return
+        trial.run_metadata.num_failures -= 1
+        self._tell_epoch(trial)
+
+    def _dead(self, trial: TuneTrial, *, final: bool) -> None:
         self._deaths_in_a_row += 1
         reason = _reason(trial)
         if self._deaths_in_a_row >= max(4, 2 * self._capacity()):
@@ -179,11 +222,9 @@ class Dispatcher:
         elif final:
             candidate_id = self.candidate_id(trial)
             self.search.fail(candidate_id, f"its worker died too often: {reason}")
-            self.error = self.error or self.search.abort
             self._trials.pop(candidate_id, None)
         else:
             self._tell_epoch(trial)
-        self._notify()
 
     def ended(self, trial: TuneTrial) -> None:
         """Hear that a user's scheduler ended a trial it had paused."""
