@@ -99,7 +99,7 @@ class Head:
 
     def end(self):
         """End what was started here, all of one process group."""
-        for number, wait_s in ((signal.SIGTERM, 15), (signal.SIGKILL, 5)):
+        for number, wait_s in ((signal.SIGTERM, 5), (signal.SIGKILL, 5)):
             try:
                 os.killpg(self.process.pid, number)
                 self.process.wait(wait_s)
