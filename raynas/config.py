@@ -21,7 +21,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class Section(BaseModel):
     """A part of a config: frozen, and closed to keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Choice(BaseModel):

@@ -25,7 +25,13 @@ class RaynasError(Exception):
 
 
 class UsageError(RaynasError, ValueError):
-    """Something the user asked for cannot be done; the message is one line and says what can."""
+    """Something the user asked for cannot be done; the message is one line and says what can.
+
+    What a message quotes may be anybody's: whatever would move a terminal's cursor is escaped.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(UsageError):
@@ -75,6 +81,13 @@ class WorkerError(RaynasError):
 
 class CheckpointError(RaynasError):
     """A checkpoint cannot be read back."""
+
+
+def printable(text: str) -> str:
+    """Return a text on one line, with whatever would move a terminal's cursor escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

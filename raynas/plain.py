@@ -5,6 +5,8 @@ gigabytes, numbers of thousands of digits) is refused before it can cost anythin
 """
 
 import json
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import yaml
@@ -100,3 +102,47 @@ def _check_plain(value: Any) -> None:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def check_fields(fields: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
+    """Raise `ValueError` unless what is there of a record is of the right kind.
+
+    Args:
+        fields: As they came out of JSON; those without a kind, and missing ones, may be anything.
+        kinds: A name in `KINDS` for each field.
+    """
+    for name, kind in kinds.items():
+        if name in fields and not KINDS[kind](fields[name]):
+            raise ValueError(f"{name} is {repr(fields[name])[:60]}, no {kind}")
+
+
+def _is_number(value: Any) -> bool:
+    """Numbers as `float` holds them; NaN and infinity are some."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and value.bit_length() <= _MOST_BITS
+    return isinstance(value, float)
+
+
+def _is_count(value: Any) -> bool:
+    return _is_number(value) and isinstance(value, int) and value >= 0
+
+
+def _is_metrics(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+KINDS: dict[str, Callable[[Any], bool]] = {
+    "whole number": _is_count,
+    "number": lambda value: _is_number(value) and math.isfinite(value),
+    "numbers by name": _is_metrics,
+    "text": lambda value: isinstance(value, str),
+    "true or false": lambda value: isinstance(value, bool),
+    "list": lambda value: isinstance(value, list),
+    "list of rows of whole numbers": lambda value: (
+        isinstance(value, list)
+        and all(isinstance(row, list) and all(map(_is_count, row)) for row in value)
+    ),
+    "mapping": lambda value: isinstance(value, dict),
+    "mapping or nothing": lambda value: value is None or isinstance(value, dict),
+}
+"""What a field of a record can be, by what messages call it."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from raynas.config import SearchConfig
 from raynas.errors import ConfigError
 from raynas.runs.folder import RunFolder
-from raynas.runs.journal import Entry, Journal, read_journal
+from raynas.runs.journal import Entry, Journal, read_journal, recorded
 from raynas.runs.views import Views
 from raynas.scheduling.budget import Budget
 from raynas.scheduling.candidate import Candidate
@@ -179,6 +179,8 @@ class Session:
             report_epochs=getattr(setup.objective, "report_epochs", None),
             limits=setup.limits,
         )
+        for _ in recorded(Pool(setup.config.levels), history, self._folder.journal):
+            pass  # nothing but a journal that can be is replayed
         replay(search, [event for event, _ in history])
         pool.elapsed_s = history[-1][1] if history else 0.0
         views.replay(history)

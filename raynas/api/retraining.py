@@ -8,7 +8,7 @@ from raynas.api.folders import Named
 from raynas.config import Choice, validate
 from raynas.errors import ConfigError, RunFolderError
 from raynas.retraining.config import RetrainConfig, resolve
-from raynas.retraining.journal import read_retraining
+from raynas.retraining.journal import heard, read_retraining
 from raynas.retraining.records import Records, make_jobs, summarise
 from raynas.retraining.sources import refuse_foreign
 from raynas.runs.folder import RunFolder, new_folder
@@ -148,9 +148,7 @@ def retrain_status(run: Path | str) -> dict[str, Any]:
     folder = RunFolder(run, "retrain")
     config = _stored(folder)
     records = Records(make_jobs([one.text for one in config.architectures], config.seeds, 0))
-    for reply, elapsed_s in read_retraining(folder.journal)[0]:
-        records.hear(reply)
-        records.elapsed_s = elapsed_s
+    heard(records, read_retraining(folder.journal)[0], folder.journal)
     finished = bool(folder.read_manifest().get("finished"))
     state = "running" if folder.is_locked() else "done" if finished else "interrupted"
     return {

@@ -9,7 +9,7 @@ from raynas.config import SearchConfig, load_search_config, validate
 from raynas.errors import ConfigError, RunFolderError
 from raynas.proposing import PROPOSERS
 from raynas.runs.folder import RunFolder, new_folder
-from raynas.runs.journal import read_journal
+from raynas.runs.journal import read_journal, recorded
 from raynas.scheduling import POLICIES
 from raynas.scheduling.objective import Objective
 from raynas.scheduling.pool import Pool
@@ -188,8 +188,7 @@ def search_status(run: Path | str) -> dict[str, Any]:
     history = read_journal(folder.journal)[0] if folder.journal.exists() else []
     pool = Pool(config.levels)
     fit: dict[str, Any] | None = None
-    for event, elapsed_s in history:
-        pool.record(event)
+    for event, elapsed_s in recorded(pool, history, folder.journal):
         pool.elapsed_s = elapsed_s
         fit = getattr(event, "fit", None) or fit
     best = pool.best()

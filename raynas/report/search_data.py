@@ -11,7 +11,7 @@ import pandas as pd
 from raynas.config import SearchConfig, validate
 from raynas.errors import RunFolderError
 from raynas.runs.folder import RunFolder
-from raynas.runs.journal import Entry, read_journal
+from raynas.runs.journal import Entry, read_journal, recorded
 from raynas.runs.views import architecture_row
 from raynas.scheduling.candidate import Candidate
 from raynas.scheduling.events import Proposed, Reported, Started
@@ -100,7 +100,7 @@ def read_search(folder: RunFolder) -> SearchRun:
     history = read_journal(folder.journal)[0] if folder.journal.exists() else []
     reader = _Reader(config)
     try:
-        for entry in history:
+        for entry in recorded(reader.pool, history, folder.journal):
             reader.hear(entry)
     except (ValueError, IndexError) as error:
         raise RunFolderError(f"{folder.journal}: not the journal of a search: {error}") from None
@@ -135,7 +135,6 @@ class _Reader:
 
     def hear(self, entry: Entry) -> None:
         event, elapsed_s = entry
-        self.pool.record(event)
         self.pool.elapsed_s = elapsed_s
         spent = self.pool.spent_epochs
         if isinstance(event, Proposed):

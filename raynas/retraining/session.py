@@ -9,7 +9,7 @@ from typing import Any
 from raynas.config import validate
 from raynas.errors import ConfigError, DataError, RunFolderError, SpaceError
 from raynas.retraining.config import RetrainConfig
-from raynas.retraining.journal import RetrainJournal, read_retraining
+from raynas.retraining.journal import RetrainJournal, heard, read_retraining
 from raynas.retraining.records import Records, choose, make_jobs, summarise
 from raynas.retraining.sources import make_space
 from raynas.retraining.views import RetrainViews
@@ -198,9 +198,7 @@ class RetrainSession:
         config = self._config
         texts = [one.text for one in config.architectures]
         records = Records(make_jobs(texts, config.seeds, config.seed))
-        for reply, elapsed_s in history:
-            records.hear(reply)
-            records.elapsed_s = elapsed_s
+        heard(records, history, self._folder.journal)
         views = RetrainViews(self._folder, config, self._objective.training, records, facts)
         notices: list[str] = []
         started = time.monotonic() - records.elapsed_s

@@ -16,7 +16,7 @@ from raynas.errors import (
 from raynas.plain import parse_json
 from raynas.registry import foreign_code, lookup
 from raynas.runs.folder import RunFolder
-from raynas.runs.journal import read_journal
+from raynas.runs.journal import read_journal, recorded
 from raynas.scheduling.candidate import Candidate
 from raynas.scheduling.pool import Pool
 from raynas.spaces import SPACES
@@ -135,8 +135,9 @@ def _of_folder(path: Path, top: int, trust_code: bool) -> list[Found]:
     if not trust_code:
         refuse_foreign(config.space, folder.config)
     pool = Pool(config.levels)
-    for event, _ in read_journal(folder.journal)[0] if folder.journal.exists() else []:
-        pool.record(event)
+    history = read_journal(folder.journal)[0] if folder.journal.exists() else []
+    for _ in recorded(pool, history, folder.journal):
+        pass
     best = ranked(pool)
     if not best:
         raise RunFolderError(f"{path}: no architecture has finished a level yet")

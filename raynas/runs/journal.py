@@ -6,14 +6,15 @@ last one and is dropped; whatever was in it had not happened yet.
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from raynas.errors import RunFolderError
-from raynas.plain import parse_json
+from raynas.plain import check_fields, parse_json
 from raynas.scheduling.events import Event, event_from_json, event_to_json
+from raynas.scheduling.pool import Pool
 
 Entry = tuple[Event, float]
 """An event and the run's elapsed seconds when it happened."""
@@ -68,9 +69,29 @@ def read_lines(path: Path, parse: Callable[[bytes], _Line]) -> tuple[list[_Line]
 
 def _parse(line: bytes) -> Entry:
     value: Any = parse_json(line)
-    if not isinstance(value, dict) or not isinstance(value.get("t"), int | float):
+    if not isinstance(value, dict) or "t" not in value:
         raise RunFolderError("not a journal entry")
+    check_fields(value, {"t": "number"})
     return event_from_json({k: v for k, v in value.items() if k != "t"}), float(value["t"])
+
+
+def recorded(pool: Pool, history: Iterable[Entry], name: object) -> Iterator[Entry]:
+    """Yield the entries of a journal, each once the pool has recorded it.
+
+    Args:
+        pool: Where they are recorded.
+        history: The entries.
+        name: What to call the journal.
+
+    Raises:
+        RunFolderError: an entry contradicts those before it, or the config: somebody wrote it.
+    """
+    for number, (event, elapsed_s) in enumerate(history, start=1):
+        try:
+            pool.record(event)
+        except (ValueError, IndexError) as error:
+            raise RunFolderError(f"{name}, line {number}: cannot be: {error}") from None
+        yield event, elapsed_s
 
 
 class RecordFile:

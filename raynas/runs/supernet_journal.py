@@ -14,11 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from raynas.errors import RunFolderError
-from raynas.plain import parse_json
+from raynas.plain import check_fields, parse_json
 from raynas.runs.journal import read_lines
 
 Record = dict[str, Any]
 """A line of the journal."""
+
+
+_KINDS = {
+    **dict.fromkeys(("from_step", "step", "epoch", "num_epochs"), "whole number"),
+    **dict.fromkeys(("phase", "architecture", "error"), "text"),
+    **dict.fromkeys(("decisions", "notices"), "list"),
+    "metrics": "mapping",
+    "elapsed_s": "number",
+}
+"""What each field must be, where it is."""
 
 
 @dataclass(slots=True)
@@ -109,4 +119,5 @@ def _parse(line: bytes) -> Record:
     for key in needed.get(value["event"], ("step", "phase", "epoch", "elapsed_s", "decisions")):
         if key not in value:
             raise RunFolderError(f"not an entry of a supernet run: {key} is missing")
+    check_fields(value, _KINDS)
     return value
