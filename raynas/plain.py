@@ -136,6 +136,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "number": lambda value: _is_number(value) and math.isfinite(value),
     "numbers by name": _is_metrics,
     "text": lambda value: isinstance(value, str),
+    "text or nothing": lambda value: value is None or isinstance(value, str),
     "true or false": lambda value: isinstance(value, bool),
     "list": lambda value: isinstance(value, list),
     "list of rows of whole numbers": lambda value: (

@@ -23,9 +23,10 @@ Record = dict[str, Any]
 
 _KINDS = {
     **dict.fromkeys(("from_step", "step", "epoch", "num_epochs"), "whole number"),
-    **dict.fromkeys(("phase", "architecture", "error"), "text"),
+    **dict.fromkeys(("phase", "error"), "text"),
     **dict.fromkeys(("decisions", "notices"), "list"),
-    "metrics": "mapping",
+    "metrics": "mapping or nothing",
+    "architecture": "text or nothing",
     "elapsed_s": "number",
 }
 """What each field must be, where it is."""
