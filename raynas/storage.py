@@ -99,6 +99,20 @@ class StorePath:
         return self.names[-1] if self.names else self._root_names[-1]
 
     @property
+    def stem(self) -> str:
+        """The name without its ending."""
+        return Path(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the name, with its dot."""
+        return Path(self.name).suffix
+
+    def with_name(self, name: str) -> "StorePath":
+        """Return the place of another name beside it."""
+        return self.parent / name
+
+    @property
     def parent(self) -> "StorePath":
         """What it lies in."""
         if self.names:
@@ -153,6 +167,10 @@ class StorePath:
         info = self._patiently("look at", lambda fs: fs.get_file_info(self.key))
         return bool(info.type.name == "Directory")
 
+    def is_file(self) -> bool:
+        """Return whether it is a file."""
+        return self.version() is not None
+
     def read_bytes(self) -> bytes:
         """Return the whole content.
 
@@ -179,15 +197,28 @@ class StorePath:
         """
         self._patiently("write", lambda fs: self._write(fs, content))
 
+    def copy_to(self, target: "StorePath") -> None:
+        """Copy it within its store, whole.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            StorageError: it cannot be copied.
+        """
+        self._patiently("copy", lambda fs: target._bring(fs, lambda key: _copy(fs, self.key, key)))
+
     def _write(self, fs: Any, content: bytes) -> None:
+        self._bring(fs, lambda key: _pour(fs, key, content))
+
+    def _bring(self, fs: Any, make: Callable[[str], None]) -> None:
+        """Have an object made, whole or not at all."""
         if fs.type_name in _TAKES_WHOLE_OBJECTS:
-            _pour(fs, self.key, content)
+            make(self.key)
             return
         folder, _, name = self.key.rpartition("/")
         temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
         fs.create_dir(folder, recursive=True)
         try:
-            _pour(fs, temporary, content)
+            make(temporary)
             fs.move(temporary, self.key)
         except BaseException:
             if fs.get_file_info(temporary).type.name == "File":
@@ -302,9 +333,7 @@ def _checked(uri: str) -> Location:
     if any(unquote(name) in (".", "..") for name in names):
         raise StorageError(f"{uri}: has '.' or '..' in it; a store has no such folders")
     path = "/" + "/".join(names)
-    place = StorePath(urlunsplit(parts._replace(path=path.rstrip("/"), fragment="")))
-    _connect(place.root)
-    return place
+    return StorePath(urlunsplit(parts._replace(path=path.rstrip("/"), fragment="")))
 
 
 def remove_tree(place: Location) -> None:
@@ -341,6 +370,12 @@ def _pour(fs: Any, key: str, content: bytes) -> None:
     stream = fs.open_output_stream(key)
     stream.write(content)
     stream.close()
+
+
+def _copy(fs: Any, source: str, target: str) -> None:
+    if fs.get_file_info(source).type.name == "NotFound":
+        raise FileNotFoundError(errno.ENOENT, "no such file", source)
+    fs.copy_file(source, target)
 
 
 def _version(info: Any) -> Version:

@@ -1,23 +1,22 @@
 """`raynas report`: everything about a run on one page."""
 
-from pathlib import Path
-
 from raynas.api.runs import kind_of, status
-from raynas.errors import RunFolderError
-from raynas.runs.folder import replace_file
+from raynas.errors import RunFolderError, StorageError
+from raynas.runs.folder import RunFolder, replace_file
+from raynas.storage import Location, location
 
 NAME = "report.html"
 """What a report is called, unless told otherwise."""
 
 
-def write_report(run: Path | str, out: Path | str | None = None) -> Path:
+def write_report(run: Location | str, out: Location | str | None = None) -> Location:
     """Write the report of a run as one HTML file that needs neither network nor script.
 
     Reads the folder only, so a run may be going on, or be another machine's. No code that its
     config names is imported.
 
     Args:
-        run: The run folder of a search, a supernet run or a retraining.
+        run: The run folder, or its URI, of a search, a supernet run or a retraining.
         out: The file, or a folder for it (None: ``report.html`` in the run folder).
 
     Returns:
@@ -27,17 +26,20 @@ def write_report(run: Path | str, out: Path | str | None = None) -> Path:
         UsageError: the folder holds no run, a run without results, or one that cannot be read; the
             file cannot be written; or matplotlib (extra ``plot``) is not installed.
     """
-    folder = Path(run)
-    kind = kind_of(folder)
-    target = folder / NAME if out is None else Path(out)
+    where = location(run)
+    kind = kind_of(where)
+    target = where / NAME if out is None else location(out)
     if target.is_dir():
         target = target / NAME
-    state = str(status(folder)["state"])
+    state = str(status(where)["state"])
     from raynas.report.build import report_html
 
-    html = report_html(folder, kind, state)
+    folder = RunFolder(where, kind)
+    html = report_html(folder.path, kind, state)
     try:
         replace_file(target, html.encode())
+    except StorageError:
+        raise
     except OSError as error:
         raise RunFolderError(f"{target}: cannot be written: {error.strerror}") from None
     return target

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from raynas.errors import UsageError
+from raynas.storage import Location
 
 MAX_FILE_MB = 20.0
 """Largest file that travels, in MB (10^6 bytes), if nothing else is said."""
@@ -109,7 +110,7 @@ def pack(
     return Shipment(root, tuple(files), tuple(sorted(left_out)), total)
 
 
-def is_run(folder: Path) -> bool:
+def is_run(folder: Location) -> bool:
     """Return whether a folder holds a run."""
     return (folder / "run.json").is_file() and (folder / "config.yaml").is_file()
 

@@ -13,8 +13,9 @@ import yaml
 
 import raynas
 from raynas.api.shipping import MAX_FILE_MB, Shipment, is_run, pack
-from raynas.errors import ConfigError, UsageError
+from raynas.errors import ConfigError, StorageError, UsageError
 from raynas.runs.folder import installed_version, new_folder
+from raynas.storage import Location, StorePath, location
 
 Code = Literal["source", "pip", "image"]
 """Whose raynas runs there: this one's files, the same version by pip, or what the image has."""
@@ -38,7 +39,7 @@ class Submission:
 
     job_id: str
     address: str
-    folder: Path | None
+    folder: Location | None
     shipped: int
     num_bytes: int
     left_out: tuple[Path, ...]
@@ -61,7 +62,7 @@ class JobEnd:
     status: str
     exit_code: int | None
     message: str
-    folder: Path | None
+    folder: Location | None
     in_reach: bool
 
 
@@ -149,12 +150,12 @@ def follow_job(
     from raynas.engine.submit import Jobs
 
     state = Jobs(address).follow(job_id, show)
-    folder = Path(state.metadata["folder"]) if "folder" in state.metadata else None
-    in_reach = folder is not None and is_run(folder)
+    folder = location(state.metadata["folder"]) if "folder" in state.metadata else None
+    in_reach = folder is not None and _in_reach(folder)
     return JobEnd(job_id, state.status, state.exit_code, state.message, folder, in_reach)
 
 
-def complete(words: Sequence[str], root: Path) -> tuple[list[str], Path | None]:
+def complete(words: Sequence[str], root: Path) -> tuple[list[str], Location | None]:
     """Return a command as the cluster is to run it, and its run folder.
 
     Args:
@@ -172,17 +173,28 @@ def complete(words: Sequence[str], root: Path) -> tuple[list[str], Path | None]:
     words = [_absolute_run(word, root) for word in words]
     out = option(words, "--out")
     if out is not None:
-        folder = (root / Path(out).expanduser()).absolute()
+        folder = _absolute(location(out), root)
         return _with_out(words, folder), folder
     if words[0] == "resume" or (words[0] == "retrain" and option(words, "--resume")):
         given = option(words, "--resume") or next(
             (word for word in words[1:] if not word.startswith("-")), None
         )
-        return words, Path(given) if given else None
+        return words, location(given) if given else None
     if words[0] in _MAKE_A_RUN:
-        folder = (root / new_folder(words[0])).absolute()
+        folder = _absolute(new_folder(words[0]), root)
         return [*words, "--out", str(folder)], folder
     return words, None
+
+
+def _in_reach(folder: Location) -> bool:
+    try:
+        return is_run(folder)
+    except StorageError:  # this machine need not be let in
+        return False
+
+
+def _absolute(place: Location, root: Path) -> Location:
+    return place if isinstance(place, StorePath) else (root / place.expanduser()).absolute()
 
 
 def option(words: Sequence[str], name: str) -> str | None:
@@ -222,7 +234,7 @@ def pip_requirements(code: str, more: Sequence[str]) -> list[str]:
     return [f"raynas=={version}", *more]
 
 
-def _with_out(words: Sequence[str], folder: Path) -> list[str]:
+def _with_out(words: Sequence[str], folder: Location) -> list[str]:
     """Return a command line with its ``--out`` replaced."""
     kept: list[str] = []
     skip = False

@@ -10,6 +10,7 @@ import typer
 
 from raynas.errors import ConfigError, RaynasError, UsageError
 from raynas.interrupts import sigterm_as_ctrl_c
+from raynas.storage import StorePath, location
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 3
 
@@ -42,12 +43,15 @@ def one_config(argument: Path | None, option: Path | None) -> Path | None:
     return argument or option
 
 
-def warn_if_passing(out: Path | None) -> None:
+def warn_if_passing(out: str | None) -> None:
     """Say so if the run folder will lie in a Ray job's copy of a working directory.
 
     Ray deletes those copies with the session, or when it needs the room.
     """
-    where = (out or Path(os.environ.get("RAYNAS_RUNS") or "runs")).absolute()
+    where = location(out or os.environ.get("RAYNAS_RUNS") or "runs")
+    if isinstance(where, StorePath):
+        return
+    where = where.absolute()
     if "runtime_resources" in where.parts:
         print(
             f"raynas: {where} goes when the Ray session does: give --out, or RAYNAS_RUNS, a path "

@@ -1,7 +1,6 @@
 """``raynas report``."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,9 +10,9 @@ from raynas.cli.search import Json
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder, finished or not.")],
+    run: Annotated[str, typer.Argument(help="A run folder, or its URI, finished or not.")],
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="File, or folder for it (default: report.html in the run folder)."),
     ] = None,
     as_json: Json = False,

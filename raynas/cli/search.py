@@ -1,6 +1,7 @@
 """``raynas search``."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,7 +49,8 @@ def search(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Every draw of the run derives from it.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Run folder (default: a new one below runs/).")
+        str | None,
+        typer.Option(help="Run folder or URI, s3://… (default: a new one below runs/)."),
     ] = None,
     workers: Workers = None,
     max_params: Annotated[
@@ -144,5 +146,7 @@ def words(result: "SearchResult") -> list[str]:
     if result.folder is not None:
         lines.append(f"run folder           {result.folder}")
         if not result.finished:
-            lines.append(f"interrupted: carry on with `raynas resume {result.folder}`")
+            lines.append(
+                f"interrupted: carry on with `raynas resume {shlex.quote(str(result.folder))}`"
+            )
     return lines

@@ -1,7 +1,7 @@
 """``raynas status``."""
 
 import json
-from pathlib import Path
+import shlex
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +11,7 @@ from raynas.errors import printable
 
 
 def status(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[str, typer.Argument(help="A run folder, or its URI.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show where a run is: running, interrupted or done, what it has spent and found."""
@@ -26,7 +26,7 @@ def status(
         lines = words.get(facts.get("kind", ""), search_words)(facts)
         print("\n".join(map(printable, lines)))  # the folder may be anybody's
         if facts["state"] == "interrupted":
-            print(f"carry on with        raynas resume {run}")
+            print(f"carry on with        raynas resume {shlex.quote(run)}")
 
 
 def search_words(facts: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ import typer
 
 from raynas.cli.common import DONE, FAILED, INTERRUPTED, exit_codes
 from raynas.errors import UsageError, nearest
+from raynas.storage import StorePath
 
 if TYPE_CHECKING:
     from raynas.api.submitting import JobEnd, Submission
@@ -167,4 +168,4 @@ def _facts(it: "Submission | JobEnd") -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [str(one) for one in value]
-    return str(value) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, Path | StorePath) else value

@@ -1,6 +1,7 @@
 """``raynas supernet``."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -43,7 +44,8 @@ def supernet(
     epochs: Annotated[int | None, typer.Option(help="Length of the search.")] = None,
     seed: Annotated[int | None, typer.Option(help="Every draw of the run derives from it.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Run folder (default: a new one below runs/).")
+        str | None,
+        typer.Option(help="Run folder or URI, s3://… (default: a new one below runs/)."),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Training workers, each on its share of every batch.")
@@ -111,5 +113,7 @@ def words(result: "SupernetResult") -> list[str]:
         f"run folder           {result.folder}",
     ]
     if not result.finished:
-        lines.append(f"interrupted: carry on with `raynas resume {result.folder}`")
+        lines.append(
+            f"interrupted: carry on with `raynas resume {shlex.quote(str(result.folder))}`"
+        )
     return lines

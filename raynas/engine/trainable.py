@@ -10,15 +10,15 @@ An actor is reused for one candidate after another; nothing but the objective su
 
 import time
 import traceback
-from pathlib import Path
 from typing import Any, TypedDict
 
 from ray import cloudpickle, tune
 
-from raynas.errors import CheckpointError
+from raynas.errors import CheckpointError, DiskFullError
 from raynas.scheduling.events import Metrics
 from raynas.scheduling.objective import Objective, Trial
 from raynas.spaces.architecture import Architecture
+from raynas.storage import Location, location
 from raynas.training.checkpoint import earlier, keep_as_earlier, load_checkpoint, save_checkpoint
 
 _NO_ACCURACY = {"accuracy": float("nan")}
@@ -36,7 +36,7 @@ class TrialConfig(TypedDict):
     report_epochs: list[int] | None
 
 
-def checkpoint_path(folder: Path, candidate_id: int) -> Path:
+def checkpoint_path(folder: Location, candidate_id: int) -> Location:
     """Return where a candidate's checkpoint lies; named by id, never by user text."""
     return folder / f"{candidate_id:06d}.pt"
 
@@ -45,12 +45,12 @@ class CandidateTrainable(tune.Trainable):
     """Trains one candidate; each `step` is one report.
 
     A result holds ``epoch``, ``accuracy``, ``metrics`` and ``train_s``; or ``failed`` with the
-    traceback, if training is at fault; or ``broken``, if this worker is.
+    traceback, if training is at fault; ``broken``, if this worker is; or ``disk_full``.
     """
 
     def setup(self, config: dict[str, Any], *, objective: bytes = b"", folder: str = "") -> None:
         """Load the objective once per worker process."""
-        self._folder = Path(folder)
+        self._folder = location(folder)
         self._broken: str | None = None
         try:
             self._objective: Objective = cloudpickle.loads(objective)
@@ -70,7 +70,7 @@ class CandidateTrainable(tune.Trainable):
         self._history: dict[int, tuple[Metrics, float]] = {}
         self._reported = self._told["from_epoch"]
         self._notice: str | None = None
-        self._opened_from: Path | None = None
+        self._opened_from: Location | None = None
 
     def step(self) -> dict[str, Any]:
         """Train up to the next report."""
@@ -82,7 +82,9 @@ class CandidateTrainable(tune.Trainable):
                 self._trial = self._open()
             if epoch not in self._history:
                 self._train(self._trial, epoch)
-        except OSError:  # disk full, folder gone: every other architecture would meet it too
+        except DiskFullError as error:
+            return {"disk_full": str(error), **_NO_ACCURACY}
+        except OSError:  # folder gone, device broken: every other architecture would meet it too
             return {"broken": traceback.format_exc(), **_NO_ACCURACY}
         except Exception:
             return {"failed": traceback.format_exc(), **_NO_ACCURACY}
@@ -113,6 +115,9 @@ class CandidateTrainable(tune.Trainable):
                 continue
             try:
                 saved = load_checkpoint(path)
+                # A journal that lost its tail may have given the number to another one since.
+                if saved.get("architecture", architecture.text) != architecture.text:
+                    raise CheckpointError(f"{path.name} is of another architecture")
                 trial.load(saved["state"])
                 self._history = dict(saved["history"])
             except (CheckpointError, KeyError, TypeError) as error:
@@ -140,7 +145,8 @@ class CandidateTrainable(tune.Trainable):
         if self._opened_from == path:
             keep_as_earlier(path)
         self._opened_from = None  # from now on the file is this job's own
-        save_checkpoint(path, {"state": trial.save(), "history": self._history})
+        saved = {"architecture": self._told["text"], "history": self._history}
+        save_checkpoint(path, {**saved, "state": trial.save()})
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, int]:
         """Satisfy Tune where it pauses by itself; our own checkpoint is written already."""

@@ -96,7 +96,7 @@ def read_search(folder: RunFolder) -> SearchRun:
     Raises:
         RunFolderError: nothing has been trained yet, or the journal cannot be read.
     """
-    config = validate(SearchConfig, folder.read_config(), where=f"{folder.config}: ")
+    config = validate(SearchConfig, folder.read_config(), where=f"{folder.config_name}: ")
     history = read_journal(folder.journal)[0] if folder.journal.exists() else []
     reader = _Reader(config)
     try:
@@ -106,7 +106,7 @@ def read_search(folder: RunFolder) -> SearchRun:
         raise RunFolderError(f"{folder.journal}: not the journal of a search: {error}") from None
     if reader.pool.best() is None:
         raise RunFolderError(
-            f"{folder.path}: no architecture has reached a level yet: nothing to report"
+            f"{folder}: no architecture has reached a level yet: nothing to report"
         )
     return SearchRun(
         folder.path,

@@ -22,6 +22,7 @@ from raynas.scheduling.pool import Pool
 from raynas.spaces import SPACES
 from raynas.spaces.published import PUBLISHED
 from raynas.spaces.space import SearchSpace
+from raynas.storage import StorePath, location
 
 _GUESSED = ("darts", "nasbench201", "nasbench101")
 """Spaces whose texts are known by their form."""
@@ -66,15 +67,16 @@ def find(
     if top is not None and top < 1:
         raise ConfigError(f"top: {top} must be at least 1")
     found: list[Found] = []
-    for one in given:
-        path = _existing(one)
+    in_stores = {one: _from_store(one) for one in given}
+    paths = [_existing(one, in_stores[one]) for one in given]
+    for one, path in zip(given, paths, strict=True):
         if path is None:
             found.append(_of_text(one, space))
         elif path.is_dir():
             found += _of_folder(path, top or 1, trust_code)
         else:
             found.append(_of_file(path, trust_code))
-    folders = [path for path in map(_existing, given) if path is not None and path.is_dir()]
+    folders = [path for path in paths if path is not None and path.is_dir()]
     if top is not None and not folders:
         raise ConfigError("top: is for run folders, and none is given")
     return _of_one_space(found, space)
@@ -107,11 +109,24 @@ def ranked(pool: Pool) -> list[Candidate]:
     return sorted(reached, key=lambda c: (-c.level, c.rank_key(c.level)))
 
 
-def _existing(given: str) -> Path | None:
+def _from_store(given: str) -> RunFolder | None:
+    """Return the run that is meant by a URI of it, or of its `best.json`; None: no URI."""
+    place = location(given)
+    if not isinstance(place, StorePath):
+        return None
+    run = RunFolder(place.parent if place.name.endswith(".json") else place, None)
+    run.check_is_run()
+    return run
+
+
+def _existing(given: str, in_store: RunFolder | None) -> Path | None:
     """Return the file or folder that is meant; None if it is none, as a genotype is too long for.
 
     A text that is longer than a name may be makes `stat` fail (ENAMETOOLONG).
     """
+    if in_store is not None:  # copies, as long as it lasts
+        name = location(given).name
+        return in_store.path / name if name.endswith(".json") else in_store.path
     path = Path(given).expanduser()
     try:
         return path if path.exists() else None
@@ -126,14 +141,14 @@ def _of_folder(path: Path, top: int, trust_code: bool) -> list[Found]:
         if top > 1:
             raise ConfigError(f"top: {path} is no search; its best.json names one architecture")
         return [_of_file(path / "best.json", trust_code)]
-    config = validate(SearchConfig, folder.read_config(), where=f"{folder.config}: ")
+    config = validate(SearchConfig, folder.read_config(), where=f"{folder.config_name}: ")
     if "space" in folder.read_manifest().get("own_parts", []):
         raise RunFolderError(
             f"{path} was searched in a space that was passed as an object: "
             "give the architecture as a text, and --space module:Class"
         )
     if not trust_code:
-        refuse_foreign(config.space, folder.config)
+        refuse_foreign(config.space, folder.config_name)
     pool = Pool(config.levels)
     history = read_journal(folder.journal)[0] if folder.journal.exists() else []
     for _ in recorded(pool, history, folder.journal):

@@ -11,10 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from raynas.disk import writing
 from raynas.errors import RunFolderError
 from raynas.plain import check_fields, parse_json
 from raynas.scheduling.events import Event, event_from_json, event_to_json
 from raynas.scheduling.pool import Pool
+from raynas.storage import Location
 
 Entry = tuple[Event, float]
 """An event and the run's elapsed seconds when it happened."""
@@ -23,7 +25,7 @@ Entry = tuple[Event, float]
 _Line = TypeVar("_Line")
 
 
-def read_journal(path: Path) -> tuple[list[Entry], int]:
+def read_journal(path: Location) -> tuple[list[Entry], int]:
     """Read a journal of pool events.
 
     Returns:
@@ -35,7 +37,7 @@ def read_journal(path: Path) -> tuple[list[Entry], int]:
     return read_lines(path, _parse)
 
 
-def read_lines(path: Path, parse: Callable[[bytes], _Line]) -> tuple[list[_Line], int]:
+def read_lines(path: Location, parse: Callable[[bytes], _Line]) -> tuple[list[_Line], int]:
     """Read an append-only file line by line.
 
     Args:
@@ -103,13 +105,34 @@ class RecordFile:
     """
 
     def __init__(self, path: Path, size: int = 0) -> None:
-        self._file = path.open("ab")
+        self._path = path
+        self._file = path.open("ab", buffering=0)  # no line may wait in a buffer
         self._file.truncate(size)
+        self._failure: OSError | None = None
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Write one line and wait until it is on disk."""
-        self._file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
-        self._file.flush()
+        """Write one line and wait until it is on disk.
+
+        Raises:
+            DiskFullError: there is no room. What was written of the line is taken back, and no
+                later line is taken: what happened in between would be missing before it.
+        """
+        if self._failure is not None:
+            raise self._failure
+        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        size = self._file.seek(0, os.SEEK_END)
+        try:
+            with writing(self._path):
+                self._append(line)
+        except OSError as error:
+            self._failure = error
+            self._file.truncate(size)
+            raise
+
+    def _append(self, line: bytes) -> None:
+        rest = memoryview(line)
+        while rest:
+            rest = rest[self._file.write(rest) :]
         os.fsync(self._file.fileno())
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ _SIDE_BY_SIDE = 8
 ELSEWHERE = ("checkpoints", "tune", "train")
 """Folders of a run that workers reach directly."""
 
-LAST = ("run.json", "config.yaml")
+_LAST = ("run.json", "config.yaml")
 """Pushed after the rest: a store that holds a config holds a run."""
 
 
@@ -109,8 +109,8 @@ class Mirror:
             hidden = any(part.startswith(".") for part in inner.parts)
             if not hidden and inner.parts[0] not in self._leave_out and path.is_file():
                 found[inner.as_posix()] = path
-        yield from ((name, path) for name, path in found.items() if name not in LAST)
-        yield from ((name, found[name]) for name in LAST if name in found)
+        yield from ((name, path) for name, path in found.items() if name not in _LAST)
+        yield from ((name, found[name]) for name in _LAST if name in found)
 
 
 def fetch(place: StorePath, folder: Path) -> None:

@@ -28,7 +28,7 @@ from raynas.runs.lease import Holder, Lease, holder
 from raynas.runs.mirror import Mirror, fetch
 from raynas.storage import Location, StorePath
 
-JOURNAL, MANIFEST = "journal.jsonl", "run.json"
+JOURNAL, CONFIG, MANIFEST = "journal.jsonl", "config.yaml", "run.json"
 _LEASE = ".lease"
 
 
@@ -65,11 +65,6 @@ class RemoteRun:
         with suppress(FileNotFoundError):
             path.write_bytes((self._place / name).read_bytes())
         return path
-
-    @property
-    def active(self) -> bool:
-        """Whether this process drives the run."""
-        return self._staging is not None
 
     def begin(self, *, fresh: bool) -> None:
         """Take the lease and make the staging folder.
@@ -166,14 +161,39 @@ class RemoteRun:
 
 
 @contextmanager
-def pushed(place: Location) -> Iterator[Path]:
-    """Yield a local folder whose files, without an error, are then in a place; local: itself."""
+def pushed(place: Location, *, with_old: bool = False) -> Iterator[Path]:
+    """Yield a local folder whose files are put into a place if all goes well.
+
+    Args:
+        place: A folder; a local one is yielded itself.
+        with_old: Whether the files that are there already are in the folder too.
+    """
     if isinstance(place, Path):
         yield place
         return
-    with tempfile.TemporaryDirectory(prefix="raynas-") as folder:
-        yield Path(folder)
-        Mirror(Path(folder), place).push()
+    with tempfile.TemporaryDirectory(prefix="raynas-") as name:
+        folder = Path(name)
+        mirror = Mirror(folder, place)
+        if with_old:
+            fetch(place, folder)
+            mirror.know()
+        yield folder
+        mirror.push()
+
+
+@contextmanager
+def mirrored(folder: Path, place: Location) -> Iterator[None]:
+    """Push what is written into a local folder to a place in a store, as long as this lasts."""
+    if isinstance(place, Path):
+        yield
+        return
+    mirror = Mirror(folder, place)
+    mirror.know()
+    mirror.start()
+    try:
+        yield
+    finally:
+        mirror.stop()
 
 
 class StoreRecords:

@@ -10,12 +10,12 @@ Three kinds of lines:
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from raynas.errors import RunFolderError
 from raynas.plain import check_fields, parse_json
 from raynas.runs.journal import read_lines
+from raynas.storage import Location
 
 Record = dict[str, Any]
 """A line of the journal."""
@@ -94,7 +94,7 @@ class SupernetLog:
         return [notice for session in self.sessions for notice in session["notices"]]
 
 
-def read_supernet_journal(path: Path) -> tuple[SupernetLog, int]:
+def read_supernet_journal(path: Location) -> tuple[SupernetLog, int]:
     """Read a journal; there may be none yet.
 
     Returns:
