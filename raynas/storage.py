@@ -310,8 +310,9 @@ def location(where: "str | os.PathLike[str] | StorePath") -> Location:
             f"{text}: unknown scheme {scheme!r}{nearest(scheme, SCHEMES)} "
             f"(allowed: {', '.join(SCHEMES)}, or a local path)"
         )
-    local = scheme in ("file", *_INTERNAL)
-    return _checked(f"{scheme}://{'/' if local and len(slashes) != 2 else ''}{rest}")
+    if len(slashes) < 2:
+        slashes = "///" if scheme in ("file", *_INTERNAL) else "//"
+    return _checked(f"{scheme}:{slashes}{rest}")
 
 
 def _checked(uri: str) -> Location:
