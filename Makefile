@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+AUDIT := .audit
 
-.PHONY: search test check fix speed test-slow clean
+.PHONY: search test check fix speed test-slow audit clean
 
 search: $(STAMP)  ## the main job: a search on the embedded data set
 	$(BIN)/raynas search --budget 120 --seed 0
@@ -23,11 +24,20 @@ fix: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test-slow: $(STAMP)  ## the tests `make test` leaves out
+test-slow: $(STAMP)  ## the tests `make test` leaves out, and thousands of cases of each property
 	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest tests/property --hypothesis-profile=thorough
 
 speed: $(STAMP)  ## speed scripts: ratios measured side by side, no verdicts
 	for script in tests/speed/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+audit:  ## known vulnerabilities of the versions in constraints.txt; needs the network
+	test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && \
+		$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit; }
+	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner=off \
+		--requirement constraints.txt || { \
+		echo "audit failed: a vulnerability is known, or the service that knows did not answer" >&2; \
+		exit 1; }
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -36,4 +46,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(AUDIT) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -169,7 +169,7 @@ def supernet_status(run: Location | str) -> dict[str, Any]:
         "selection": config.selection.name,
         "phase": "done" if finished else last["phase"] if last else "search",
         "epoch": last["epoch"] if last else 0,
-        "num_epochs": last["num_epochs"] if last else manifest.get("num_epochs"),
+        "num_epochs": (last or manifest).get("num_epochs"),
         "decisions": len(log.decisions),
         "metrics": epochs[-1]["metrics"] if epochs else None,
         "elapsed_s": round(log.elapsed_s, 3),

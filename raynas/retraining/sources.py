@@ -1,5 +1,6 @@
 """Which architectures a user means: a text, a published name, a `best.json`, a run folder."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ def _existing(given: str, in_store: RunFolder | None) -> Path | None:
     if in_store is not None:  # copies, as long as it lasts
         name = location(given).name
         return in_store.path / name if name.endswith(".json") else in_store.path
-    path = Path(given).expanduser()
+    path = Path(os.path.expanduser(given))  # unlike Path's, leaves a ~name of nobody as it is
     try:
         return path if path.exists() else None
     except OSError:

@@ -63,7 +63,10 @@ class Columns:
         column = self.column(name)
         if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
             raise DataError(f"{self._path}: column {name!r} holds {column.type}, not text")
-        values: list[Any] = column.to_pylist()
+        try:
+            values: list[Any] = column.to_pylist()
+        except UnicodeDecodeError:
+            raise DataError(f"{self._path}: column {name!r} holds text that is not UTF-8") from None
         if None in values:
             raise DataError(f"{self._path}: row {values.index(None)}: {name!r} is missing")
         return values

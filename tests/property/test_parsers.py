@@ -201,6 +201,7 @@ def test_genotype_literals(text):
 
 @fuzz
 @given(st.one_of(st.text(max_size=200), damaged(st.sampled_from(sorted(PUBLISHED)))))
+@example("~0")
 def test_what_a_retraining_is_asked_for(text):
     config = refused(lambda: resolve([text], overrides={"data": "digits"}))
     if config is not None:
