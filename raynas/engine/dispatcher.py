@@ -181,8 +181,13 @@ class Dispatcher:
             self.error = self.error or error
         self.error = self.error or self.search.abort
 
-    def died(self, trial: TuneTrial, *, final: bool) -> None:
-        """Hear that a trial's worker died; Tune starts it again unless `final`.
+    def died(self, trial: TuneTrial, *, given_up: bool, blamed: bool) -> None:
+        """Hear that a trial's worker died.
+
+        Args:
+            trial: Of which candidate.
+            given_up: Whether Tune will not start it again.
+            blamed: Whether that is because its workers died too often.
 
         Deaths in a row, with no report from anyone in between, are nobody's architecture's fault.
         Nor is the loss of a node, which takes many workers at once.
@@ -190,12 +195,16 @@ class Dispatcher:
         self._tick()
         with self._to_its_end():
             if lost_node(_reason(trial)):
-                self._lost(trial, final=final)
+                self._lost(trial)
             else:
-                self._dead(trial, final=final)
+                self._dead(trial, blamed=blamed)
+            if given_up and self.candidate_id(trial) in self._trials:
+                self._start_over(trial)
+            else:
+                self._tell_epoch(trial)
             self._notify()
 
-    def _lost(self, trial: TuneTrial, *, final: bool) -> None:
+    def _lost(self, trial: TuneTrial) -> None:
         """Have a candidate whose node went train elsewhere."""
         candidate_id = self.candidate_id(trial)
         self._nodes_lost[candidate_id] += 1
@@ -204,14 +213,14 @@ class Dispatcher:
                 f"{MOST_NODES_LOST + 1} nodes went in a row while they trained "
                 f"{self.search.pool[candidate_id].text}; the last:\n{_reason(trial)}"
             )
-        if final:  # Tune gives the trial up: the candidate gets a new one
-            self.search.interrupt(candidate_id)
-            self._trials.pop(candidate_id, None)
-            return
         trial.run_metadata.num_failures -= 1
-        self._tell_epoch(trial)
 
-    def _dead(self, trial: TuneTrial, *, final: bool) -> None:
+    def _start_over(self, trial: TuneTrial) -> None:
+        """Owe a candidate its job, for which it gets a new Tune trial."""
+        self.search.interrupt(self.candidate_id(trial))
+        self._trials.pop(self.candidate_id(trial))
+
+    def _dead(self, trial: TuneTrial, *, blamed: bool) -> None:
         self._deaths_in_a_row += 1
         reason = _reason(trial)
         if self._deaths_in_a_row >= max(4, 2 * self._capacity()):
@@ -219,12 +228,10 @@ class Dispatcher:
                 f"{self._deaths_in_a_row} workers in a row died or did not start; the last:\n"
                 f"{reason}"
             )
-        elif final:
+        elif blamed:
             candidate_id = self.candidate_id(trial)
             self.search.fail(candidate_id, f"its worker died too often: {reason}")
             self._trials.pop(candidate_id, None)
-        else:
-            self._tell_epoch(trial)
 
     def ended(self, trial: TuneTrial) -> None:
         """Hear that a user's scheduler ended a trial it had paused."""

@@ -1,14 +1,16 @@
 """Searches whose epochs and processes are written down, to be disturbed; and what came of them."""
 
 import collections
-import json
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from ray import cloudpickle
 
 from raynas import api
 from raynas.config import SearchConfig, load_search_config
@@ -17,9 +19,11 @@ from raynas.runs.folder import RunFolder
 from raynas.runs.journal import read_journal
 from raynas.scheduling.events import Reported
 from raynas.scheduling.pool import Pool
-from raynas.testing import FakeObjective, ToySpace
+from raynas.testing import FakeObjective, FakeTrial, ToySpace
 
 PATIENCE_S = 300
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import it
 
 
 # -- a search whose every process says who it is ---------------------------------------------------
@@ -34,12 +38,24 @@ def lines(path):
     return path.read_text().splitlines() if path.exists() else []
 
 
+class EveryEpoch(FakeTrial):
+    """Trains every epoch up to the one it is asked for, as networks do."""
+
+    def train(self, to_epoch):
+        for epoch in range(self.epoch + 1, to_epoch):
+            super().train(epoch)
+        return super().train(to_epoch)
+
+
 class Logged(FakeObjective):
     """Takes its time, and writes down every epoch it really trains, and who began which."""
 
     def __init__(self, log, epoch_s=0.05):
         super().__init__()
         self.log, self.sleep_s = Path(log), epoch_s
+
+    def start(self, architecture, seed):
+        return EveryEpoch(self, architecture.text)
 
     def metrics(self, text, epoch):
         say(self.log.with_suffix(".pids"), os.getpid(), text, epoch)
@@ -139,7 +155,8 @@ def damage(folder, reference, log):
     reports = [(e.id, e.epoch) for e, _ in entries if isinstance(e, Reported)]
     assert len(reports) == len(set(reports)) == pool.spent_epochs  # none twice, none unheard
     assert pool.spent_epochs == sum(c.epochs for c in pool)
-    assert pool.num_running == pool.committed_epochs == pool.num_failed == 0
+    assert [c.error for c in pool if c.error is not None] == []  # nobody is blamed
+    assert (pool.num_running, pool.committed_epochs) == (0, 0)
     elapsed = [elapsed_s for _, elapsed_s in entries]
     assert elapsed == sorted(elapsed)
     trained = collections.Counter(lines(log))
@@ -157,7 +174,7 @@ def damage(folder, reference, log):
 
 
 @contextmanager
-def killer(saying, kills, moments, *, within_s, at_most=None):
+def killer(saying, kills, moments, *, within_s, at_most=None, worked=None):
     """Kill whoever has begun something, at a random moment after; yields the list of victims.
 
     Args:
@@ -166,14 +183,16 @@ def killer(saying, kills, moments, *, within_s, at_most=None):
         moments: Where random moments come from.
         within_s: The longest to wait between a beginning and its end.
         at_most: How often the same may be hit that is begun (its first word after the pid).
+        worked: Returns how much is done; there must be more of it between two kills, since a run
+            in which nothing is done between deaths is rightly stopped.
     """
     victims, hit, stop = [], collections.Counter(), threading.Event()
 
     def run():
-        seen = 0
+        seen, done = 0, -1
         while len(victims) < kills and not stop.is_set():
             told = lines(saying)
-            if len(told) <= seen:
+            if len(told) <= seen or (worked is not None and worked() <= done):
                 time.sleep(0.005)
                 continue
             seen = len(told)
@@ -188,6 +207,7 @@ def killer(saying, kills, moments, *, within_s, at_most=None):
             hit[what[0] if what else ""] += 1
             victims.append(int(pid))
             seen = len(lines(saying))  # whoever comes next must get to work first
+            done = 0 if worked is None else worked() + 1  # one report may have been on its way
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -214,5 +234,6 @@ def journal_lines(folder):
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def manifest(folder):
-    return json.loads((folder / "run.json").read_text())
+def num_reported(folder):
+    path = folder / "journal.jsonl"
+    return path.read_bytes().count(b'"event":"reported"') if path.exists() else 0
