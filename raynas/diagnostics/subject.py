@@ -156,7 +156,7 @@ def search_subject(folder: Path, levels: tuple[int, ...]) -> SearchSubject:
         RunFolderError: no architecture has reached a level yet.
     """
     path = folder / "architectures.parquet"
-    if not path.exists() or not (pd.read_parquet(path)["level"] > 0).any():
+    if not path.exists() or not (read_view(folder, path.name)["level"] > 0).any():
         raise RunFolderError(
             f"{folder}: no architecture has finished a level yet, so nothing to diagnose"
         )
@@ -168,11 +168,15 @@ def read_view(folder: Path, name: str) -> pd.DataFrame:
 
     Raises:
         ConfigError: it is not there.
+        RunFolderError: it cannot be read.
     """
     try:
         return pd.read_parquet(folder / name)
     except FileNotFoundError:
         raise ConfigError(f"{folder}: has no {name} yet") from None
+    except (OSError, ValueError, MemoryError) as error:  # Arrow's errors are some of these
+        words = " ".join(str(error).split())
+        raise RunFolderError(f"{folder / name}: cannot be read: {words}") from None
 
 
 def some_batches(training: SupernetTraining, count: int) -> list[tuple[Tensor, Tensor]]:

@@ -237,6 +237,14 @@ def test_other_files_of_a_run_folder(reopened, hostile, raynas_says, kind, name)
             raynas_says("export", folder)
 
 
+@pytest.mark.parametrize("content", [b"", b"PAR1 and no more PAR1", b"pickle"])
+def test_a_damaged_view_is_said(runs, hostile, raynas_says, content):
+    folder = runs / "search"
+    data = pickle.dumps(hostile) if content == b"pickle" else content
+    (folder / "architectures.parquet").write_bytes(data)
+    assert "architectures.parquet: cannot be read" in raynas_says("diagnose", folder)
+
+
 # -- whose code a run folder names -----------------------------------------------------------------
 
 
