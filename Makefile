@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+S3 := $(VENV)/s3/.installed
 AUDIT := .audit
 
 .PHONY: search test check fix speed test-slow audit clean
@@ -11,7 +12,7 @@ AUDIT := .audit
 search: $(STAMP)  ## the main job: a search on the embedded data set
 	$(BIN)/raynas search --budget 120 --seed 0
 
-test: $(STAMP)  ## the test suite, then lint, types and layers
+test: $(STAMP) $(S3)  ## the test suite, then lint, types and layers
 	$(BIN)/python -m pytest
 	$(MAKE) --no-print-directory check
 
@@ -24,7 +25,7 @@ fix: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test-slow: $(STAMP)  ## the tests `make test` leaves out, and thousands of cases of each property
+test-slow: $(STAMP) $(S3)  ## the tests `make test` leaves out, and thousands of cases of each property
 	$(BIN)/python -m pytest -m slow
 	$(BIN)/python -m pytest tests/property --hypothesis-profile=thorough
 
@@ -44,6 +45,13 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		-c constraints.txt -e '.[dev,plot,cluster,onnx]'
 	touch $(STAMP)
+
+# An S3-compatible server for tests/storage; its dependencies do not go with ours.
+$(S3): $(STAMP) tests/storage/moto.txt
+	$(BIN)/python -m venv $(VENV)/s3
+	$(VENV)/s3/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r tests/storage/moto.txt
+	touch $(S3)
 
 clean:
 	rm -rf $(VENV) $(AUDIT) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -168,6 +168,9 @@ def compare(
     from raynas.comparing.method import parse_methods
     from raynas.tabular.names import load_table
 
+    folder = location(out) if out is not None else new_folder("compare")
+    if isinstance(folder, StorePath):
+        raise ConfigError(f"out: {folder}: a comparison is written to a local folder: give --out")
     if seeds < 1:
         raise ConfigError(f"seeds: {seeds} must be at least 1")
     if target is not None and not 0 < target < 1:
@@ -177,9 +180,6 @@ def compare(
     epochs = check_budgets(measured, budgets)
     for method in chosen:
         method.check(measured, epochs[0])
-    folder = location(out) if out is not None else new_folder("compare")
-    if isinstance(folder, StorePath):
-        raise ConfigError(f"out: {folder}: a comparison is written to a local folder: give --out")
     open_folder(folder, table, chosen)
     jobs = [Job(m, b, seed) for b in epochs for seed in range(seeds) for m in chosen]
     records = run_all(

@@ -72,9 +72,8 @@ class Mirror:
         Raises:
             StorageError: the store does not take it.
         """
-        for name, path in self._files():
-            if not names or name in names:
-                self._push(name, path)
+        for name, path in self._files() if not names else [(n, self._folder / n) for n in names]:
+            self._push(name, path)
 
     def _run(self) -> None:
         pause_s = _LEAST_PAUSE_S
@@ -104,11 +103,14 @@ class Mirror:
     def _files(self) -> Iterator[tuple[str, Path]]:
         """Yield names and paths of what is mirrored, what comes last at the end."""
         found = {}
-        for path in sorted(self._folder.rglob("*")):
-            inner = path.relative_to(self._folder)
-            hidden = any(part.startswith(".") for part in inner.parts)
-            if not hidden and inner.parts[0] not in self._leave_out and path.is_file():
-                found[inner.as_posix()] = path
+        for top in sorted(self._folder.iterdir()) if self._folder.is_dir() else []:
+            if top.name in self._leave_out:  # Ray's files may be many: not even looked at
+                continue
+            for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+                inner = path.relative_to(self._folder)
+                hidden = any(part.startswith(".") for part in inner.parts)
+                if not hidden and path.is_file():
+                    found[inner.as_posix()] = path
         yield from ((name, path) for name, path in found.items() if name not in _LAST)
         yield from ((name, found[name]) for name in _LAST if name in found)
 

@@ -43,7 +43,9 @@ def s3_server(tmp_path_factory):
     """Where the server listens; the credentials it takes are in the environment meanwhile."""
     program = find_server()
     if program is None:
-        pytest.skip("no moto_server here (`make .venv/s3` installs it): no S3 to test on")
+        pytest.skip(
+            "no moto_server here (`make test` installs it, into .venv/s3): no S3 to test on"
+        )
     port = free_port()
     log = (tmp_path_factory.mktemp("moto") / "log").open("wb")
     process = subprocess.Popen(

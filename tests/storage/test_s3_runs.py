@@ -234,6 +234,14 @@ def test_a_supernet_run_in_a_store_is_the_same_run(s3, tmp_path):
     assert {path.name for path, _ in location(uri).files()} == names
     assert api.status(uri)["architecture"] == there.architecture.text
     assert api.resume(uri, engine="local").architecture == there.architecture
+    reading_off = {**SUPERNET, "selection": "magnitude"}
+    off = [
+        api.search_supernet(
+            config={**reading_off, "init_from": str(start)}, out=tmp_path / out, engine="local"
+        )
+        for start, out in ((uri, "off1"), (tmp_path / "run", "off2"))
+    ]
+    assert off[0].architecture == off[1].architecture
     one = raynas.diagnose(uri, "tuning,curvature", engine="local", batches=1)
     other = raynas.diagnose(tmp_path / "run", "tuning,curvature", engine="local", batches=1)
     for name in ("tuning", "curvature"):
