@@ -3,6 +3,7 @@
 import collections
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -22,6 +23,10 @@ from raynas.scheduling.pool import Pool
 from raynas.testing import FakeObjective, FakeTrial, ToySpace
 
 PATIENCE_S = 300
+BUDGET = 40
+"""Epochs; a few rounds, and somebody reaches the top."""
+MUCH = 120
+"""Epochs, where much is to happen on the way."""
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import it
 
@@ -96,7 +101,7 @@ class Scores:
 def config(**changes):
     return load_search_config(
         overrides={
-            "budget": "60",
+            "budget": str(BUDGET),
             "levels": [1, 2, 4],
             "workers": 2,
             "policy": {"name": "nosh", "per_round": 5},
@@ -108,7 +113,8 @@ def config(**changes):
 
 def parts(log, **changes):
     space = ToySpace()
-    own = {"space": space, "proposer": RandomProposer(space), "objective": Logged(log)}
+    objective = Logged(log, float(os.environ.get("EPOCH_S", "0.05")))
+    own = {"space": space, "proposer": RandomProposer(space), "objective": objective}
     return {**own, **changes}
 
 
@@ -216,6 +222,32 @@ def killer(saying, kills, moments, *, within_s, at_most=None, worked=None):
     finally:
         stop.set()
         thread.join()
+
+
+DRIVER = Path(__file__).with_name("driver.py")
+
+
+def drive(verb, folder, *words):
+    """Start a search, or take it up again, in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, str(DRIVER), verb, str(folder), *map(str, words)],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=30)
+
+
+def ends_with(process, code):
+    """Wait for the end of a process, and hold it to an exit code."""
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == code, errors
+    return errors
 
 
 def wait_for(condition, process, patience_s=PATIENCE_S):

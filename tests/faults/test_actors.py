@@ -4,6 +4,8 @@ import time
 
 import pytest
 from faults.harness import (
+    BUDGET,
+    MUCH,
     Proposing,
     Scores,
     config,
@@ -27,18 +29,21 @@ from raynas.training.checkpoint import earlier
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 
 FEW_AND_MANY = pytest.mark.parametrize(
-    "kills", [2, pytest.param(12, marks=pytest.mark.slow)], ids=["few", "many"]
+    ("kills", "budget"),
+    [(2, BUDGET), pytest.param(12, MUCH, marks=pytest.mark.slow)],
+    ids=["few", "many"],
 )
 
 
 @FEW_AND_MANY
-def test_trial_workers_are_killed(local_ray, tmp_path, moments, record_fault, kills):
+def test_trial_workers_are_killed(local_ray, tmp_path, moments, record_fault, kills, budget):
     log, folder = tmp_path / "run.log", tmp_path / "run"
+    asked = config(budget=str(budget))
     how = {"within_s": 0.1, "at_most": 2, "worked": lambda: num_reported(folder)}
     with killer(log.with_suffix(".pids"), kills, moments, **how) as victims:
-        result = api.search(config=config(), **parts(log), out=folder)
+        result = api.search(config=asked, **parts(log), out=folder)
     assert result.finished
-    found = damage(folder, undisturbed(tmp_path), log)
+    found = damage(folder, undisturbed(tmp_path, asked), log)
     record_fault("trial worker killed", injected=len(victims), **found.as_dict())
     assert len(victims) == kills
     assert found.lost_epochs <= kills
@@ -52,19 +57,20 @@ def proposer_of(kind, space):
 
 
 @pytest.mark.parametrize(
-    ("kind", "kills"),
-    [("random", 2), pytest.param("ranking", 12, marks=pytest.mark.slow)],
+    ("kind", "kills", "budget"),
+    [("random", 2, BUDGET), pytest.param("ranking", 12, MUCH, marks=pytest.mark.slow)],
 )
-def test_the_proposer_is_killed(local_ray, tmp_path, moments, record_fault, kind, kills):
+def test_the_proposer_is_killed(local_ray, tmp_path, moments, record_fault, kind, kills, budget):
     """More often than Ray starts an actor again, in the long form."""
     log, saying = tmp_path / "run.log", tmp_path / "proposer.pids"
     space = ToySpace()
     inner = proposer_of(kind, space)
     own = parts(log, space=space, proposer=Proposing(inner, saying))
+    asked = config(budget=str(budget))
     with killer(saying, kills, moments, within_s=0.3) as victims:
-        result = api.search(config=config(), **own, out=tmp_path / "run")
+        result = api.search(config=asked, **own, out=tmp_path / "run")
     assert result.finished
-    reference = undisturbed(tmp_path, space=space, proposer=proposer_of(kind, space))
+    reference = undisturbed(tmp_path, asked, space=space, proposer=proposer_of(kind, space))
     found = damage(tmp_path / "run", reference, log)
     record_fault("ranker (proposer) killed", injected=len(victims), **found.as_dict())
     assert len(victims) == kills
@@ -72,10 +78,10 @@ def test_the_proposer_is_killed(local_ray, tmp_path, moments, record_fault, kind
 
 
 @FEW_AND_MANY
-def test_proxy_actors_are_killed(local_ray, tmp_path, moments, record_fault, kills):
+def test_proxy_actors_are_killed(local_ray, tmp_path, moments, record_fault, kills, budget):
     log, saying = tmp_path / "run.log", tmp_path / "proxies.pids"
     level0 = {"mode": "full", "proxies": ["synflow"], "initial": 20}
-    asked = config(level0=level0)
+    asked = config(level0=level0, budget=str(budget))
     own = parts(log, score=Scores(saying))
     with killer(saying, kills, moments, within_s=0.2) as victims:
         result = api.search(config=asked, **own, out=tmp_path / "run")
