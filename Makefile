@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 S3 := $(VENV)/s3/.installed
 AUDIT := .audit
+FAULT_SEED ?= $(shell date +%s)
+FAULT_TABLE ?= faults.md
 
-.PHONY: search test check fix speed test-slow audit clean
+.PHONY: search test check fix speed test-slow test-faults audit clean
 
 search: $(STAMP)  ## the main job: a search on the embedded data set
 	$(BIN)/raynas search --budget 120 --seed 0
@@ -28,6 +30,10 @@ fix: $(STAMP)
 test-slow: $(STAMP) $(S3)  ## the tests `make test` leaves out, and thousands of cases of each property
 	$(BIN)/python -m pytest -m slow
 	$(BIN)/python -m pytest tests/property --hypothesis-profile=thorough
+
+test-faults: $(STAMP)  ## everything that may happen to a run, many times over; prints a table
+	$(BIN)/python -m pytest tests/faults tests/integration -m faults \
+		--fault-seed $(FAULT_SEED) --fault-table $(FAULT_TABLE)
 
 speed: $(STAMP)  ## speed scripts: ratios measured side by side, no verdicts
 	for script in tests/speed/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

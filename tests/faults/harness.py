@@ -132,7 +132,7 @@ def undisturbed(tmp_path, asked=None, **changes):
 @dataclass
 class Damage:
     lost_epochs: int
-    """Trained again."""
+    """Begun, and begun again later: cut off, or done and not kept."""
     lost_architectures: int
     differences: int
 
@@ -165,11 +165,11 @@ def damage(folder, reference, log):
     assert (pool.num_running, pool.committed_epochs) == (0, 0)
     elapsed = [elapsed_s for _, elapsed_s in entries]
     assert elapsed == sorted(elapsed)
-    trained = collections.Counter(lines(log))
-    assert len(trained) == pool.spent_epochs
+    begun = [line.partition(" ")[2] for line in lines(log.with_suffix(".pids"))]
+    assert len(set(lines(log))) == len(set(begun)) == pool.spent_epochs
     found, expected = fingerprint(pool), fingerprint(reference)
     return Damage(
-        lost_epochs=sum(trained.values()) - len(trained),
+        lost_epochs=len(begun) - len(set(begun)),
         lost_architectures=len({c.text for c in reference} - {c.text for c in pool}),
         differences=sum(a != b for a, b in zip(found, expected, strict=False))
         + abs(len(found) - len(expected)),
