@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from raynas import api
 from raynas.cli.main import app
-from raynas.errors import RunFolderError, StorageError
+from raynas.errors import DataError, RunFolderError, StorageError
 from raynas.proposing.random import RandomProposer
 from raynas.runs.folder import RunFolder
 from raynas.runs.lease import Lease
@@ -160,6 +160,17 @@ def test_an_interrupted_search_is_pushed_whole_and_goes_on_elsewhere(s3, tmp_pat
     result = resumed(uri)
     assert result.finished
     assert pool(result) == pool(simulated(tmp_path / "run"))
+
+
+def test_a_table_in_a_store(s3):
+    from importlib import resources
+
+    place = location(s3("tables/mine.parquet"))
+    data = resources.files("raynas.tabular") / "data" / "fashion16_nasbench201.parquet"
+    place.write_bytes(data.read_bytes())
+    assert api.describe_table(str(place)) == api.describe_table("fashion16")
+    with pytest.raises(DataError, match="no such file or table"):
+        api.describe_table(s3("tables/none.parquet"))
 
 
 def test_two_drivers_on_one_uri(s3):
