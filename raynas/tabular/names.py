@@ -14,7 +14,10 @@ from raynas.tabular.table import AccuracyTable
 BUILT_IN = {"fashion16": "fashion16_nasbench201.parquet"}
 """Tables that come with raynas, by name."""
 
-_FORMS = "nb201:PATH:cifar10, nb201:PATH:cifar100, nb101:PATH, a .parquet file of raynas' format, or its URI"
+_FORMS = (
+    "nb201:PATH:cifar10, nb201:PATH:cifar100, nb101:PATH, "
+    "a .parquet file of raynas' format, or its URI"
+)
 
 
 def load_table(name: str, *, trust_code: bool = False) -> AccuracyTable:
