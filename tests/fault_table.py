@@ -32,9 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def record_fault(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Return what writes a line into the table of faults."""
+    """Return what writes a line into the table of faults; None is what was not measured."""
 
-    def record(fault: str, **counts: int) -> None:
+    def record(fault: str, **counts: int | None) -> None:
         assert counts.keys() == _COLUMNS.keys(), counts
         request.node.user_properties.append((_KEY, {"fault": fault, **counts}))
 
@@ -70,12 +70,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 def as_markdown(told: Iterable[dict[str, Any]]) -> list[str]:
     """Return a row a fault, in the order they were first met; counts of one fault add up."""
-    rows: dict[str, dict[str, int]] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for one in told:
-        row = rows.setdefault(one["fault"], {"runs": 0, **dict.fromkeys(_COLUMNS, 0)})
+        row = rows.setdefault(one["fault"], {"runs": 0, **dict.fromkeys(_COLUMNS, "-")})
         row["runs"] += 1
         for column in _COLUMNS:
-            row[column] += one[column]
+            if one[column] is not None:
+                row[column] = one[column] + (0 if row[column] == "-" else row[column])
     titles = ["fault", "runs", *_COLUMNS.values()]
     lines = [f"| {' | '.join(titles)} |", f"|---|{'---:|' * (len(titles) - 1)}"]
     lines += [f"| {name} | {' | '.join(map(str, row.values()))} |" for name, row in rows.items()]
