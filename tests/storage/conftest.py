@@ -1,7 +1,9 @@
 """A real S3-compatible server (moto's), started once in a process of its own."""
 
+import ctypes
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -32,6 +34,13 @@ def find_server():
     return None
 
 
+def end_with_us():
+    """Have this process killed when the tests' process ends, even by SIGKILL (Linux)."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -49,7 +58,10 @@ def s3_server(tmp_path_factory):
     port = free_port()
     log = (tmp_path_factory.mktemp("moto") / "log").open("wb")
     process = subprocess.Popen(
-        [program, "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=subprocess.STDOUT
+        [program, "-H", "127.0.0.1", "-p", str(port)],
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        preexec_fn=end_with_us,
     )
     deadline = time.monotonic() + 60
     while True:
