@@ -256,7 +256,7 @@ def wait_for(condition, process, patience_s=PATIENCE_S):
     while time.monotonic() < deadline:
         if condition():
             return
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, process.stderr.read() if process.stderr else "it ended"
         time.sleep(0.01)
     raise AssertionError("the driver makes no progress")
 

@@ -46,6 +46,7 @@ def join(head, name, folder):
             [
                 *(BIN / "ray", "start", "--block", "--address", address, "--num-cpus", "1"),
                 *("--node-ip-address", "127.0.0.1", "--disable-usage-stats"),
+                *("--temp-dir", folder / name),  # as if it had a disk of its own
                 *(word for port, number in ports.items() for word in (f"--{port}", str(number))),
             ],
             env={**head.env, "PYTHONPATH": ""},
@@ -76,6 +77,8 @@ def trains(node):
 
 def end_node(process):
     """Kill a node as a power cut would: everything of it at once."""
+    if process.poll() is not None:
+        return
     for pid in family(process.pid):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
