@@ -126,8 +126,8 @@ def test_a_search_on_three_nodes_outlives_one_of_them(tmp_path, record_fault):
 
 def alone(asked, tmp_path):
     """Search in one process, with one thread, as workers of one CPU do."""
-    code = "import sys; from raynas import api; "
-    code += "api.search(config=sys.argv[1], out=sys.argv[2], engine='simulate')"
+    code = "import sys; from pathlib import Path; from raynas import api; "
+    code += "api.search(config=Path(sys.argv[1]), out=sys.argv[2], engine='simulate')"
     whole = tmp_path / "whole"
     subprocess.run(
         [sys.executable, "-c", code, asked, whole],
