@@ -5,10 +5,12 @@ so a job is committed once, in the order the policy gave it. All of Ray's view o
 object; all of the run's truth is in the `Search`.
 """
 
+import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ray.tune.experiment import Trial as TuneTrial
@@ -19,6 +21,9 @@ from raynas.engine.trainable import TrialConfig
 from raynas.errors import DiskFullError, RaynasError, WorkerError
 from raynas.scheduling.policy import Job
 from raynas.scheduling.search import Decision, Search
+
+_ACTOR = re.compile(r"actor_id: ([0-9a-f]+)")
+"""Names the worker that died, in Ray's words."""
 
 _IDLE_WAIT_S = 0.2
 """How long to wait for the proposer when nothing else is going on (Tune's loop would spin)."""
@@ -64,6 +69,8 @@ class Dispatcher:
         self._paused: deque[Job] = deque()
         self._deaths_in_a_row = 0
         self._nodes_lost: Counter[int] = Counter()
+        self._deaths: Counter[int] = Counter()
+        self._dead: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave everything out of the pickle Tune makes of a run, which nobody reads."""
@@ -134,7 +141,9 @@ class Dispatcher:
 
     def added(self, trial: TuneTrial) -> None:
         """Hear that Tune made a trial of a config handed out here."""
-        self._trials[self._candidates[trial.trial_id]] = trial
+        candidate_id = self.candidate_id(trial)
+        self._trials[candidate_id] = trial
+        trial.run_metadata.num_failures = self._deaths[candidate_id]
 
     def resumed(self, trial: TuneTrial) -> None:
         """Hear that a user's scheduler resumes a trial it had paused."""
@@ -181,57 +190,59 @@ class Dispatcher:
             self.error = self.error or error
         self.error = self.error or self.search.abort
 
-    def died(self, trial: TuneTrial, *, given_up: bool, blamed: bool) -> None:
-        """Hear that a trial's worker died.
+    def died(self, trial: TuneTrial, *, given_up: bool, training: bool) -> None:
+        """Hear that a trial's worker died; Tune may say so twice, and of trials that came later.
+
+        Deaths in a row, with no report from anyone in between, are nobody's architecture's fault.
+        Nor is the loss of a node, which takes many workers at once.
 
         Args:
             trial: Of which candidate.
             given_up: Whether Tune will not start it again.
-            blamed: Whether that is because its workers died too often.
-
-        Deaths in a row, with no report from anyone in between, are nobody's architecture's fault.
-        Nor is the loss of a node, which takes many workers at once.
+            training: Whether it had begun.
         """
         self._tick()
         with self._to_its_end():
-            if lost_node(_reason(trial)):
-                self._lost(trial)
-            else:
-                self._dead(trial, blamed=blamed)
-            if given_up and self.candidate_id(trial) in self._trials:
-                self._start_over(trial)
-            else:
+            candidate_id, reason = self.candidate_id(trial), _reason(trial)
+            if self._is_new(reason):
+                self._count(candidate_id, reason, training=training)
+            deaths = self._deaths[candidate_id]
+            trial.run_metadata.num_failures = deaths
+            if not given_up:
                 self._tell_epoch(trial)
+            else:
+                self._trials.pop(candidate_id, None)
+                if deaths > trial.max_failures:
+                    self.search.fail(candidate_id, f"its worker died too often: {reason}")
+                else:  # it gets a new Tune trial
+                    self.search.interrupt(candidate_id)
             self._notify()
 
-    def _lost(self, trial: TuneTrial) -> None:
-        """Have a candidate whose node went train elsewhere."""
-        candidate_id = self.candidate_id(trial)
-        self._nodes_lost[candidate_id] += 1
-        if self._nodes_lost[candidate_id] > MOST_NODES_LOST:
-            raise WorkerError(
-                f"{MOST_NODES_LOST + 1} nodes went in a row while they trained "
-                f"{self.search.pool[candidate_id].text}; the last:\n{_reason(trial)}"
-            )
-        trial.run_metadata.num_failures -= 1
+    def _is_new(self, reason: str) -> bool:
+        named = _ACTOR.search(reason)
+        if named is None:
+            return True
+        known = named[1] in self._dead
+        self._dead.add(named[1])
+        return not known
 
-    def _start_over(self, trial: TuneTrial) -> None:
-        """Owe a candidate its job, for which it gets a new Tune trial."""
-        self.search.interrupt(self.candidate_id(trial))
-        self._trials.pop(self.candidate_id(trial))
-
-    def _dead(self, trial: TuneTrial, *, blamed: bool) -> None:
+    def _count(self, candidate_id: int, reason: str, *, training: bool) -> None:
+        """Decide whose fault a death is; stop a run that does not get anywhere."""
+        if lost_node(reason):
+            self._nodes_lost[candidate_id] += 1
+            if self._nodes_lost[candidate_id] > MOST_NODES_LOST:
+                self.error = WorkerError(
+                    f"{MOST_NODES_LOST + 1} nodes went in a row while they trained "
+                    f"{self.search.pool[candidate_id].text}; the last:\n{reason}"
+                )
+            return
+        self._deaths[candidate_id] += training
         self._deaths_in_a_row += 1
-        reason = _reason(trial)
         if self._deaths_in_a_row >= max(4, 2 * self._capacity()):
             self.error = WorkerError(
                 f"{self._deaths_in_a_row} workers in a row died or did not start; the last:\n"
                 f"{reason}"
             )
-        elif blamed:
-            candidate_id = self.candidate_id(trial)
-            self.search.fail(candidate_id, f"its worker died too often: {reason}")
-            self._trials.pop(candidate_id, None)
 
     def ended(self, trial: TuneTrial) -> None:
         """Hear that a user's scheduler ended a trial it had paused."""
@@ -251,5 +262,8 @@ class Dispatcher:
 
 
 def _reason(trial: TuneTrial) -> str:
-    error = trial.get_error()
-    return str(error) if error is not None else "no reason known"
+    """Return the latest error of a trial, as Tune has just written it down on this machine."""
+    path = trial.error_file
+    if path is None or not Path(path).exists():
+        return "no reason known"
+    return Path(path).read_text().rpartition("Failure # ")[2].partition("\n")[2].strip()

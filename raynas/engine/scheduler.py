@@ -143,7 +143,7 @@ def note_death(dispatcher: Dispatcher, tune_controller: Any, trial: TuneTrial) -
     """Tell the dispatcher of a lost worker; end the experiment if that was one too many."""
     given_up = trial.status != TuneTrial.ERROR
     # One that was about to start is given up at the first death, whatever it was allowed.
-    dispatcher.died(trial, given_up=given_up, blamed=given_up and not trial.should_recover())
+    dispatcher.died(trial, given_up=given_up, training=trial.status != TuneTrial.PENDING)
     if dispatcher.error is not None:
         stop_experiment(tune_controller)
 

@@ -18,16 +18,27 @@ from raynas.training.job import Job
 
 NODE_DIED = "The actor died because its node has died. Node Id: 12"
 PROCESS_DIED = "The actor died unexpectedly: Worker exit type: SYSTEM_ERROR"
+ALLOWED = 3
 
 
 class FakeTrial:
-    def __init__(self, trial_id, error):
-        self.trial_id, self.config = trial_id, {}
-        self.run_metadata = SimpleNamespace(num_failures=1)
-        self._error = error
+    max_failures = ALLOWED
 
-    def get_error(self):
-        return self._error
+    def __init__(self, trial_id, folder):
+        self.trial_id, self.config = trial_id, {}
+        self.run_metadata = SimpleNamespace(num_failures=0)
+        self._path = folder / f"{trial_id}.txt"
+
+    @property
+    def error_file(self):
+        return str(self._path)
+
+    def fails(self, how, actor):
+        """Write an error down as Tune does, below those before it."""
+        self.run_metadata.num_failures += 1
+        with self._path.open("a") as file:
+            file.write(f"Failure # {self.run_metadata.num_failures} (occurred at noon)\n")
+            file.write(f"The actor died.\n\tactor_id: {actor:032x}\n{how}\n")
 
 
 @pytest.fixture
@@ -45,38 +56,71 @@ def dispatcher(search):
     return Dispatcher(search, nobody, lambda: 1)
 
 
-def begin(dispatcher, name, error):
-    config = dispatcher.next_config(name)
-    trial = FakeTrial(name, error)
-    dispatcher.added(trial)
-    return trial, config["candidate_id"]
+@pytest.fixture
+def begin(dispatcher, tmp_path):
+    def begin(name):
+        config = dispatcher.next_config(name)
+        trial = FakeTrial(name, tmp_path)
+        dispatcher.added(trial)
+        return trial, config["candidate_id"]
+
+    return begin
 
 
-def test_a_trial_given_up_before_it_began_gets_a_new_one(dispatcher, search):
-    trial, candidate = begin(dispatcher, "one", None)
-    dispatcher.died(trial, given_up=True, blamed=False)
+def test_a_trial_given_up_before_it_began_gets_a_new_one(dispatcher, search, begin):
+    trial, candidate = begin("one")
+    trial.fails(PROCESS_DIED, 1)
+    dispatcher.died(trial, given_up=True, training=False)
     assert search.pool[candidate].status is not Status.FAILED
     assert candidate in [c.id for c in search.pool.owed]
-    _, again = begin(dispatcher, "two", None)
+    new, again = begin("two")
     assert again == candidate
+    assert new.run_metadata.num_failures == 0
     assert dispatcher.error is None
 
 
-def test_dying_too_often_is_an_architecture_s_fault(dispatcher, search):
-    trial, candidate = begin(dispatcher, "one", PROCESS_DIED)
-    dispatcher.died(trial, given_up=True, blamed=True)
+def test_dying_too_often_is_an_architecture_s_fault(dispatcher, search, begin):
+    """Each death is told twice, as Tune does, and counts once; others report in between."""
+    trial, candidate = begin("0")
+    for death in range(ALLOWED):
+        trial.fails(PROCESS_DIED, death)
+        dispatcher.died(trial, given_up=False, training=True)
+        trial.fails(PROCESS_DIED, death)
+        given_up = trial.run_metadata.num_failures > ALLOWED
+        dispatcher.died(trial, given_up=given_up, training=True)
+        assert search.pool[candidate].status is not Status.FAILED
+        assert given_up == (death == ALLOWED - 1)
+    assert dispatcher.error is None
+    trial, again = begin("new")
+    assert again == candidate
+    assert trial.run_metadata.num_failures == ALLOWED
+    trial.fails(PROCESS_DIED, ALLOWED)
+    dispatcher._deaths_in_a_row = 0  # another one has reported
+    dispatcher.died(trial, given_up=True, training=True)
     assert search.pool[candidate].status is Status.FAILED
+    assert PROCESS_DIED in search.pool[candidate].error
 
 
-def test_a_lost_node_is_not_counted_and_blames_nobody(dispatcher, search):
-    trial, candidate = begin(dispatcher, "one", NODE_DIED)
-    for _ in range(MOST_NODES_LOST):
-        trial.run_metadata.num_failures = 1
-        dispatcher.died(trial, given_up=False, blamed=False)
+def test_deaths_in_a_row_blame_nobody(dispatcher, search, begin):
+    trial, candidate = begin("one")
+    for death in range(4):
+        assert dispatcher.error is None
+        trial.fails(PROCESS_DIED, death)
+        dispatcher.died(trial, given_up=False, training=False)
+    assert "4 workers in a row died" in str(dispatcher.error)
+    assert search.pool[candidate].status is not Status.FAILED
+
+
+def test_a_lost_node_is_not_counted_and_blames_nobody(dispatcher, search, begin):
+    trial, candidate = begin("one")
+    for death in range(MOST_NODES_LOST):
+        trial.fails(NODE_DIED, death)
+        dispatcher.died(trial, given_up=False, training=True)
         assert trial.run_metadata.num_failures == 0
     assert dispatcher.error is None
     assert search.pool[candidate].status is Status.RUNNING
-    dispatcher.died(trial, given_up=False, blamed=False)
+    trial.fails(NODE_DIED, MOST_NODES_LOST)
+    dispatcher.died(trial, given_up=False, training=True)
     assert isinstance(dispatcher.error, WorkerError)
     assert "nodes went in a row" in str(dispatcher.error)
     assert search.pool[candidate].status is not Status.FAILED
