@@ -156,6 +156,8 @@ class Dispatcher:
         """Hear a result and say what becomes of the trial."""
         self._tick()
         candidate_id = self.candidate_id(trial)
+        if self._trials.get(candidate_id) is not trial:
+            return Decision.STOP  # given up before this came: its successor tells it
         if "broken" in result:
             self.error = WorkerError(f"a worker cannot work:\n{result['broken']}")
             return Decision.STOP
@@ -204,6 +206,8 @@ class Dispatcher:
         self._tick()
         with self._to_its_end():
             candidate_id, reason = self.candidate_id(trial), _reason(trial)
+            if self._trials.get(candidate_id) is not trial:
+                return
             if self._is_new(reason):
                 self._count(candidate_id, reason, training=training)
             deaths = self._deaths[candidate_id]

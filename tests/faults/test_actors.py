@@ -6,6 +6,7 @@ import pytest
 from faults.harness import (
     BUDGET,
     MUCH,
+    Logged,
     Proposing,
     Scores,
     config,
@@ -39,7 +40,8 @@ def test_trial_workers_are_killed(local_ray, tmp_path, moments, record_fault, ki
     asked = config(budget=str(budget))
     how = {"within_s": 0.1, "at_most": 2, "worked": lambda: num_reported(folder)}
     with killer(log.with_suffix(".pids"), kills, moments, **how) as victims:
-        result = api.search(config=asked, **parts(log), out=folder)
+        own = parts(log, objective=Logged(log, epoch_s=0.1))
+        result = api.search(config=asked, **own, out=folder)
     assert result.finished
     found = damage(folder, undisturbed(tmp_path, asked), log)
     record_fault("trial worker killed", injected=len(victims), **found.as_dict())

@@ -12,7 +12,7 @@ from raynas.scheduling.budget import Budget
 from raynas.scheduling.candidate import Status
 from raynas.scheduling.nosh import NoshPolicy
 from raynas.scheduling.pool import Pool
-from raynas.scheduling.search import Search
+from raynas.scheduling.search import Decision, Search
 from raynas.testing import ToySpace, propose_at_random
 from raynas.training.job import Job
 
@@ -76,6 +76,13 @@ def test_a_trial_given_up_before_it_began_gets_a_new_one(dispatcher, search, beg
     new, again = begin("two")
     assert again == candidate
     assert new.run_metadata.num_failures == 0
+    late = {"epoch": 1, "accuracy": 0.5, "metrics/accuracy": 0.5, "train_s": 0.0}
+    assert dispatcher.reported(trial, dict(late)) is Decision.STOP  # of the one given up
+    assert search.pool[candidate].epochs == 0
+    dispatcher.died(trial, given_up=True, training=True)
+    assert search.pool[candidate].running
+    assert dispatcher.reported(new, late) is not Decision.STOP
+    assert search.pool[candidate].epochs == 1
     assert dispatcher.error is None
 
 
