@@ -9,12 +9,14 @@ if TYPE_CHECKING:
         compare,
         diagnose,
         export,
+        follow_job,
         import_table,
         resume,
         retrain,
         search,
         search_supernet,
         status,
+        submit,
         write_report,
     )
     from raynas.config import SearchConfig
@@ -62,6 +64,7 @@ _HOMES = {
     "compare": "raynas.api",
     "diagnose": "raynas.api",
     "export": "raynas.api",
+    "follow_job": "raynas.api",
     "import_table": "raynas.api",
     "largest_pool": "raynas.scheduling.budget",
     "load": "raynas.loading",
@@ -71,6 +74,7 @@ _HOMES = {
     "search": "raynas.api",
     "search_supernet": "raynas.api",
     "status": "raynas.api",
+    "submit": "raynas.api",
     "write_report": "raynas.api",
 }
 
@@ -99,6 +103,7 @@ __all__ = [
     "compare",
     "diagnose",
     "export",
+    "follow_job",
     "import_table",
     "largest_pool",
     "load",
@@ -108,6 +113,7 @@ __all__ = [
     "search",
     "search_supernet",
     "status",
+    "submit",
     "write_report",
 ]
 

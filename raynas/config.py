@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raynas.errors import ConfigError, nearest
+from raynas.plain import parse_yaml
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -21,7 +21,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class Section(BaseModel):
     """A part of a config: frozen, and closed to keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Choice(BaseModel):
@@ -277,12 +277,11 @@ def merge_layers(*layers: Mapping[str, Any], assignments: tuple[str, ...] = ()) 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping (safe loader); raises `ConfigError` in one line."""
     try:
-        value = yaml.safe_load(path.read_text())
+        value = parse_yaml(path.read_text())
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        words = " ".join(str(error).split())
-        raise ConfigError(f"{path}: not valid YAML: {words}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -296,6 +295,19 @@ def validate(model: type[_Model], value: Mapping[str, Any], where: str = "") -> 
         return model.model_validate(dict(value))
     except ValidationError as error:
         raise ConfigError(where + _first_complaint(model, error)) from None
+
+
+def read_choice(value: Any, where: str) -> Choice:
+    """Return the choice that a file holds: a name, or a mapping with one and options.
+
+    Raises:
+        ConfigError: it is neither, in one line that begins with `where`.
+    """
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: {value!r} is neither a name nor a mapping with one"[:200])
+    return validate(Choice, value, where=f"{where}.")
 
 
 def construct(
@@ -370,9 +382,9 @@ def _assignment(text: str) -> dict[str, Any]:
     if not separator or not all(keys):
         raise ConfigError(f"--set {text!r}: write it as key.sub=value")
     try:
-        value: Any = yaml.safe_load(raw)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {path}: {raw!r} is not a YAML value") from None
+        value: Any = parse_yaml(raw)
+    except ValueError as error:
+        raise ConfigError(f"--set {path}: {raw[:60]!r} is not a YAML value: {error}") from None
     for key in reversed(keys):
         value = {key: value}
     assert isinstance(value, dict)

@@ -8,8 +8,10 @@
     │   ├── SpaceError                a space cannot do what was asked
     │   │   └── InvalidArchitectureError   a text is not an architecture of the space
     │   ├── DataError                 a data set is missing, malformed or out of range
-    │   └── RunFolderError            a folder holds no run, or another one
+    │   ├── RunFolderError            a folder holds no run, or another one
+    │   └── StorageError              a store that a URI names cannot be read or written
     ├── TrialError                    one architecture's training failed (recorded; search goes on)
+    ├── DiskFullError                 no room for a file of the run: it stops, and can be resumed
     ├── WorkerError                   no worker can work: the run stops, with the traceback
     └── CheckpointError              a checkpoint cannot be read back
 """
@@ -23,7 +25,13 @@ class RaynasError(Exception):
 
 
 class UsageError(RaynasError, ValueError):
-    """Something the user asked for cannot be done; the message is one line and says what can."""
+    """Something the user asked for cannot be done; the message is one line and says what can.
+
+    What a message quotes may be anybody's: whatever would move a terminal's cursor is escaped.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(UsageError):
@@ -46,8 +54,25 @@ class RunFolderError(UsageError):
     """A folder holds no run, an unreadable run, or another run than the one asked for."""
 
 
+class StorageError(UsageError, OSError):
+    """A store that a URI names is not there, not reachable, or not open to us.
+
+    Args:
+        message: One line.
+        may_pass: Whether the same may go well a little later.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
+
+
 class TrialError(RaynasError):
     """Training one architecture failed for a reason of its own (it is recorded as failed)."""
+
+
+class DiskFullError(RaynasError, OSError):
+    """A file of the run cannot be written for want of room; nothing that was written is lost."""
 
 
 class WorkerError(RaynasError):
@@ -56,6 +81,13 @@ class WorkerError(RaynasError):
 
 class CheckpointError(RaynasError):
     """A checkpoint cannot be read back."""
+
+
+def printable(text: str) -> str:
+    """Return a text on one line, with whatever would move a terminal's cursor escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

@@ -2,22 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raynas.config import SearchConfig
 from raynas.errors import ConfigError
 from raynas.runs.folder import RunFolder
-from raynas.runs.journal import Entry, Journal, read_journal
+from raynas.runs.journal import Entry, Journal, read_journal, recorded
 from raynas.runs.views import Views
 from raynas.scheduling.budget import Budget
 from raynas.scheduling.candidate import Candidate
-from raynas.scheduling.events import Event
+from raynas.scheduling.events import Event, Proposed
 from raynas.scheduling.front import front_rows
 from raynas.scheduling.pool import Pool
 from raynas.scheduling.search import Search, replay
 from raynas.setup import Parts, Setup, set_up
 from raynas.spaces.architecture import Architecture
+from raynas.storage import Location
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
@@ -45,7 +45,7 @@ class SearchResult:
     accuracy: float | None
     finished: bool
     pool: Pool
-    folder: Path | None = None
+    folder: Location | None = None
     notices: list[str] = field(default_factory=list)
     front: list[dict[str, Any]] | None = None
 
@@ -110,14 +110,19 @@ class Session:
                 search,
                 setup.objective,
                 setup.answer,
-                RunOptions(self._folder.path, self._config.workers, resources),
+                RunOptions(
+                    self._folder.location,
+                    self._config.workers,
+                    resources,
+                    scratch=self._folder.path if local else None,
+                ),
                 score=setup.score,
                 report_epochs=getattr(setup.objective, "report_epochs", None),
                 scheduler=scheduler,
                 notify=notify,
             )
 
-        with connected(address, self._config.workers, resources):
+        with connected(address, self._config.workers, resources) as local:
             if asked.gpus is None:
                 resources = Resources(asked.cpus, float(has_gpus()))
                 resolved = asked.model_copy(update={"gpus": resources.gpus})
@@ -130,25 +135,26 @@ class Session:
 
     def _run(self, drive: Drive, workers: int | None) -> SearchResult:
         setup = self._set_up(workers or 1)
-        if self._resumed:
-            self._folder.lock()
-        else:
-            facts = {
-                "seed": self._config.seed,
-                "data": setup.facts,
-                "own_parts": self._parts.given(),
-            }
-            if setup.costs is not None:
-                facts["costs"] = setup.costs.describe()
-            self._folder.create(self._config.model_dump(mode="json"), facts)
-        try:
-            # Read under the lock: whoever held it until now may just have written.
-            path = self._folder.journal
-            history, size = read_journal(path) if path.exists() else ([], 0)
-            with Journal(path, size) as journal:
-                return self._search(drive, setup, journal, history)
-        finally:
-            self._folder.unlock()
+        with self._folder.in_need_of_room():
+            if self._resumed:
+                self._folder.lock()
+            else:
+                facts = {
+                    "seed": self._config.seed,
+                    "data": setup.facts,
+                    "own_parts": self._parts.given(),
+                }
+                if setup.costs is not None:
+                    facts["costs"] = setup.costs.describe()
+                self._folder.create(self._config.model_dump(mode="json"), facts)
+            try:
+                # Read under the lock: whoever held it until now may just have written.
+                path = self._folder.journal
+                history, size = read_journal(path) if path.exists() else ([], 0)
+                with Journal(path, size) as journal:
+                    return self._search(drive, setup, journal, history)
+            finally:
+                self._folder.unlock()
 
     def _search(
         self, drive: Drive, setup: Setup, journal: Journal, history: list[Entry]
@@ -167,6 +173,9 @@ class Session:
 
         def emit(event: Event, elapsed_s: float) -> None:
             journal.append(event, elapsed_s)
+            if isinstance(event, Proposed):
+                # Checkpoints are called by the numbers that it gives: before any is written.
+                self._folder.push("journal.jsonl")
             views.hear(event, elapsed_s)
 
         search = Search(
@@ -179,6 +188,8 @@ class Session:
             report_epochs=getattr(setup.objective, "report_epochs", None),
             limits=setup.limits,
         )
+        for _ in recorded(Pool(setup.config.levels), history, self._folder.journal):
+            pass  # nothing but a journal that can be is replayed
         replay(search, [event for event, _ in history])
         pool.elapsed_s = history[-1][1] if history else 0.0
         views.replay(history)
@@ -201,7 +212,7 @@ class Session:
             accuracy=best.accuracy if best else None,
             finished=finished,
             pool=pool,
-            folder=self._folder.path,
+            folder=self._folder.location,
             notices=notices,
             front=front_rows(pool, minimised) if minimised else None,
         )

@@ -4,10 +4,9 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raynas.errors import ConfigError, TrialError
+from raynas.errors import ConfigError, DiskFullError, TrialError
 from raynas.runs.folder import RunFolder
 from raynas.runs.supernet_books import saved_steps
 from raynas.runs.supernet_journal import SupernetLog, read_supernet_journal
@@ -15,6 +14,7 @@ from raynas.runs.supernet_loop import Ending, Place, run_program
 from raynas.runs.supernet_views import SupernetViews
 from raynas.selection.scoring import Request, local_scorer
 from raynas.spaces.architecture import Architecture
+from raynas.storage import Location, StorePath
 from raynas.supernet_config import SupernetConfig, WorkersConfig
 from raynas.supernet_setup import SupernetJob, SupernetParts, set_up_supernet
 from raynas.supernets.candidates import BatchScores
@@ -46,7 +46,7 @@ class SupernetResult:
     architecture: Architecture | None
     finished: bool
     log: SupernetLog
-    folder: Path
+    folder: Location
     literal: str | None = None
     notices: list[str] = field(default_factory=list)
 
@@ -146,7 +146,7 @@ class SupernetSession:
         if self._config.resources.evaluator_gpus is None:
             evaluator_gpus = math.floor(100 * evaluator_gpus * workers / evaluators) / 100
         return SupernetOptions(
-            folder=self._folder.path,
+            folder=self._folder.location,
             keep=self._config.checkpoints,
             workers=workers,
             cpus=cpus,
@@ -158,7 +158,8 @@ class SupernetSession:
     def _drive_here(self, job: SupernetJob, follow: Callable[[], object]) -> Ending | None:
         """Run it in this process, without Ray."""
         program = job.program(Alone())
-        place = Place(self._folder.path, self._config.checkpoints, session=f"local {os.getpid()}")
+        keep = self._config.checkpoints
+        place = Place(self._folder.location, keep, session=f"local {os.getpid()}")
         try:
             return run_program(
                 program, Alone(), _Here(program), place, lambda record, checkpoint: follow()
@@ -172,31 +173,34 @@ class SupernetSession:
         facts: dict[str, Any],
         drive: Callable[[SupernetJob, Callable[[], object]], Ending | None],
     ) -> SupernetResult:
-        if self._resumed:
-            self._folder.lock()
-        else:
-            self._folder.create(
-                self._config.model_dump(mode="json"),
-                {
-                    "seed": self._config.seed,
-                    **facts,
-                    "own_parts": self._parts.given(),
-                },
-            )
-        follower = _Follower(self._folder, job, self._about(facts), self._listener)
-        try:
+        with self._folder.in_need_of_room():
+            if self._resumed:
+                self._folder.lock()
+            else:
+                self._folder.create(
+                    self._config.model_dump(mode="json"),
+                    {
+                        "seed": self._config.seed,
+                        **facts,
+                        "own_parts": self._parts.given(),
+                    },
+                )
+            follower = _Follower(self._folder, job, self._about(facts), self._listener)
             try:
-                ending = drive(job, follower.follow)
+                try:
+                    ending = drive(job, follower.follow)
+                finally:
+                    log = follower.follow(force=True)
+                if ending is not None and ending.disk_full is not None:
+                    raise DiskFullError(ending.disk_full)
+                failed = ending is not None and ending.failure is not None
+                finished = ending is not None and not failed
+                self._folder.note(finished=finished)
             finally:
-                log = follower.follow(force=True)
-            failed = ending is not None and ending.failure is not None
-            finished = ending is not None and not failed
-            self._folder.note(finished=finished)
-        finally:
-            self._folder.unlock()
-        if ending is not None and ending.failure is not None:
-            raise TrialError(_with_checkpoint(ending.failure, log, self._folder))
-        return self._result(job, log, finished)
+                self._folder.unlock()
+            if ending is not None and ending.failure is not None:
+                raise TrialError(_with_checkpoint(ending.failure, log, self._folder))
+            return self._result(job, log, finished)
 
     def _result(self, job: SupernetJob, log: SupernetLog, finished: bool) -> SupernetResult:
         text = log.architecture if finished else None
@@ -205,7 +209,7 @@ class SupernetSession:
             architecture=None if text is None else job.space.parse(text),
             finished=finished,
             log=log,
-            folder=self._folder.path,
+            folder=self._folder.location,
             literal=None if text is None else literal(job, text),
             notices=list(notices),
         )
@@ -235,7 +239,7 @@ class _Follower:
         self._folder = folder
         self._listener = listener
         self._log = SupernetLog()
-        self._seen: tuple[int, int] | None = None
+        self._seen: object = None
 
         def describe(text: str) -> dict[str, Any]:
             return {"genotype": literal(job, text), **about}
@@ -244,8 +248,8 @@ class _Follower:
 
     def follow(self, *, force: bool = False) -> SupernetLog:
         """Read on, if there is anything new; write the views all the same if `force`."""
-        path = self._folder.journal
-        seen = (path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else None
+        path = self._folder.written_journal
+        seen = _stamp(path)
         if seen != self._seen:
             self._seen = seen
             self._log, _ = read_supernet_journal(path)
@@ -255,6 +259,13 @@ class _Follower:
         if force:
             self._views.refresh(self._log, force=True)
         return self._log
+
+
+def _stamp(path: Location) -> object:
+    """Return what tells one content of a file from the next; None if it is not there."""
+    if isinstance(path, StorePath):
+        return path.version()
+    return (path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else None
 
 
 class _Here:
@@ -283,7 +294,7 @@ def _with_checkpoint(failure: str, log: SupernetLog, folder: RunFolder) -> str:
     checkpoint = (log.failure or {}).get("checkpoint")
     if checkpoint is None:
         return f"{failure}; there is no checkpoint yet"
-    return f"{failure}; the last good checkpoint is {folder.path / checkpoint}"
+    return f"{failure}; the last good checkpoint is {folder.location / checkpoint}"
 
 
 def _cores_each(address: str | None, workers: int) -> float:

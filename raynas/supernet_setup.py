@@ -5,7 +5,6 @@ before anything is written or started.
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +22,7 @@ from raynas.selection.config import SelectionConfig, selection_config
 from raynas.selection.program import SupernetProgram
 from raynas.spaces import SPACES
 from raynas.spaces.mixture import MixableSpace
+from raynas.storage import Location, location
 from raynas.supernet_config import SupernetConfig
 from raynas.supernets.config import SupernetTrainingConfig
 from raynas.supernets.halves import selection_batches, split_halves
@@ -74,7 +74,7 @@ class SupernetJob:
     selecting: SelectionConfig
     selection: Selection | None
     seed: int
-    start: Path | None = None
+    start: Location | None = None
 
     def program(self, workers: Workers) -> SupernetProgram:
         """Return the program, as it begins.
@@ -193,7 +193,7 @@ def set_up_supernet(
         selecting=selection_config(config.selection),
         selection=parts.selection,
         seed=config.seed,
-        start=None if config.init_from is None or begun else _start(Path(config.init_from)),
+        start=None if config.init_from is None or begun else _start(location(config.init_from)),
     )
     return job, _tried(job, config)
 
@@ -231,14 +231,14 @@ def _tried(job: SupernetJob, config: SupernetConfig) -> dict[str, Any]:
     }
 
 
-def _training_state(path: Path) -> dict[str, Any]:
+def _training_state(path: Location) -> dict[str, Any]:
     state = load_checkpoint(path).get("training")
     if not isinstance(state, dict):
         raise CheckpointError("not a checkpoint of a supernet run")
     return state
 
 
-def _start(path: Path) -> Path:
+def _start(path: Location) -> Location:
     """Return the checkpoint that a run folder, a folder of one or a file means.
 
     Raises:

@@ -4,8 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from fault_table import moments as moments
+from fault_table import pytest_addoption as pytest_addoption
+from fault_table import pytest_terminal_summary as pytest_terminal_summary
+from fault_table import record_fault as record_fault
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Hundreds of cases of each property are tried by default; `make test-slow` tries thousands.
+settings.register_profile("thorough", max_examples=3000, deadline=None)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

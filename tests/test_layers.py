@@ -7,8 +7,8 @@ import raynas
 
 ROOT = Path(raynas.__file__).parent
 RANKS = {
-    **dict.fromkeys(["errors", "seeds"], -2),
-    **dict.fromkeys(["registry", "config", "supernet_config"], -1),
+    **dict.fromkeys(["errors", "seeds", "interrupts", "plain"], -2),
+    **dict.fromkeys(["registry", "config", "supernet_config", "storage", "disk"], -1),
     "spaces": 0,
     "scheduling": 1,
     "networks": 2,
@@ -39,7 +39,7 @@ SAME_RANK = {
     ("supernet_config", "config"),
     ("report", "runs"),
 }
-PURE = ("spaces", "scheduling", "runs", "config", "errors", "registry", "seeds", "cli")
+PURE = ("spaces", "scheduling", "runs", "config", "errors", "registry", "seeds", "cli", "storage")
 
 
 def room(path):

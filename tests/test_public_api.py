@@ -30,7 +30,7 @@ def test_help_is_light():
     code = (
         "from typer.testing import CliRunner; from raynas.cli.main import app\n"
         "commands = 'search,supernet,resume,status,compare,table,table build,retrain'\n"
-        "commands += ',export,report,diagnose'\n"
+        "commands += ',export,report,diagnose,submit'\n"
         "for line in ('', *commands.split(',')):\n"
         "    args = line.split()\n"
         "    result = CliRunner().invoke(app, [*args, '--help'])\n"

@@ -9,6 +9,7 @@ from raynas.api.reporting import write_report
 from raynas.api.retraining import resume_retrain, retrain
 from raynas.api.runs import kind_of, resume, status
 from raynas.api.searching import resume_search, search
+from raynas.api.submitting import follow_job, submit
 from raynas.api.supernets import resume_supernet, search_supernet
 from raynas.api.tables import build_table, compare, describe_table, import_table
 
@@ -18,6 +19,7 @@ __all__ = [
     "describe_table",
     "diagnose",
     "export",
+    "follow_job",
     "import_table",
     "kind_of",
     "resume",
@@ -28,5 +30,6 @@ __all__ = [
     "search",
     "search_supernet",
     "status",
+    "submit",
     "write_report",
 ]

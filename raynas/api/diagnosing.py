@@ -1,6 +1,7 @@
 """`raynas diagnose`: what a run's own files and checkpoints say of it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,9 +12,11 @@ from raynas.config import SearchConfig, validate
 from raynas.diagnostics import SEARCH, SUPERNET
 from raynas.errors import ConfigError, RunFolderError, nearest
 from raynas.runs.folder import RunFolder
+from raynas.runs.remote import mirrored
 from raynas.runs.supernet_journal import read_supernet_journal
 from raynas.selection import SELECTIONS
 from raynas.spaces import SPACES
+from raynas.storage import Location
 from raynas.supernet_config import SupernetConfig
 from raynas.supernets import METHODS
 
@@ -24,12 +27,15 @@ if TYPE_CHECKING:
     from raynas.supernets.method import Method
 
 _TABLES = {"space": SPACES, "method": METHODS, "selection": SELECTIONS}
+DIAGNOSTICS = "diagnostics"
+"""The folder of a run that holds them."""
+
 _WHERE = {"workers", "resources", "checkpoints"}
 """What of a config does not decide what is in its checkpoints."""
 
 
 def diagnose(
-    run: Path | str,
+    run: Location | str,
     what: str | Sequence[str] = "all",
     *,
     edges: int | Literal["all"] | None = None,
@@ -40,7 +46,7 @@ def diagnose(
     probes: int | None = None,
     tune_epochs: int | None = None,
     seed: int | None = None,
-    against: Path | str | None = None,
+    against: Location | str | None = None,
     space: "MixableSpace | None" = None,
     method: "Method | None" = None,
     engine: Literal["ray", "local"] = "ray",
@@ -56,7 +62,7 @@ def diagnose(
     was. What each diagnostic says, and costs, stands in `docs/diagnostics.md`.
 
     Args:
-        run: The run folder.
+        run: The run folder, or its URI.
         what: Names of diagnostics (a sequence, or a text with commas), or ``"all"`` that say
             something of this run.
         edges: Edges that `strength` looks at (3), or ``"all"``.
@@ -105,13 +111,17 @@ def diagnose(
     options = validate(DiagnoseOptions, {k: v for k, v in asked.items() if v is not None})
     folder = RunFolder(run, kind)
     other = None if against is None else _other(against, kind)
+    files = folder.path
     if kind == "supernet":
-        subject, identity = _supernet(folder, other, space, method, trust_code)
+        path = None if other is None else other.path
+        subject, identity = _supernet(folder, path, space, method, trust_code)
     else:
         subject, identity = _search(folder)
     runner = run_here if engine == "local" else _on_ray(address, workers, gpus)
-    session = DiagnosisSession(folder.path, subject, table, identity, options, runner, listener)
-    return session.run(names, skipping=what == "all")
+    session = DiagnosisSession(files, subject, table, identity, options, runner, listener)
+    with mirrored(files / DIAGNOSTICS, folder.location / DIAGNOSTICS):
+        diagnosis = session.run(names, skipping=what == "all")
+    return replace(diagnosis, folder=folder.location / DIAGNOSTICS)
 
 
 def _names(what: str | Sequence[str], table: Mapping[str, str], kind: str) -> list[str]:
@@ -137,11 +147,12 @@ def _names(what: str | Sequence[str], table: Mapping[str, str], kind: str) -> li
     return list(dict.fromkeys(names))
 
 
-def _other(against: Path | str, kind: str) -> Path:
+def _other(against: Location | str, kind: str) -> RunFolder:
     if kind != "supernet":
         raise ConfigError("against: is for supernet runs, which `tuning` compares")
-    RunFolder(against, "supernet").check_is_run()
-    return Path(against)
+    folder = RunFolder(against, "supernet")
+    folder.check_is_run()
+    return folder
 
 
 def _supernet(
@@ -154,7 +165,7 @@ def _supernet(
     from raynas.diagnostics.subject import supernet_subject
     from raynas.supernet_setup import SupernetParts, set_up_supernet
 
-    config = validate(SupernetConfig, folder.read_config(), where=f"{folder.config}: ")
+    config = validate(SupernetConfig, folder.read_config(), where=f"{folder.config_name}: ")
     if not trust_code:
         refuse_foreign_code(config, folder, _TABLES)
     parts = SupernetParts(space, method)
@@ -163,16 +174,16 @@ def _supernet(
     missing = [part for part in needed if part not in parts.given()]
     if missing:
         raise RunFolderError(
-            f"{folder.path} was run with objects of your own ({', '.join(missing)}): diagnose it "
+            f"{folder} was run with objects of your own ({', '.join(missing)}): diagnose it "
             "from Python with the same ones"
         )
     job, _ = set_up_supernet(config, parts, begun=True)
     if config.init_from is not None and not _searched(folder):
         raise RunFolderError(
-            f"{folder.path}: its supernet was trained elsewhere and holds no checkpoint of a "
+            f"{folder}: its supernet was trained elsewhere and holds no checkpoint of a "
             f"search: diagnose {config.init_from}"
         )
-    subject = supernet_subject(folder.path, job, against)
+    subject = supernet_subject(folder, job, against)
     data = manifest.get("data", {}).get("fingerprint")
     return subject, {"config": config.model_dump(mode="json", exclude=_WHERE), "data": data}
 
@@ -186,7 +197,7 @@ def _searched(folder: RunFolder) -> bool:
 def _search(folder: RunFolder) -> tuple[Any, dict[str, Any]]:
     from raynas.diagnostics.subject import search_subject
 
-    config = validate(SearchConfig, folder.read_config(), where=f"{folder.config}: ")
+    config = validate(SearchConfig, folder.read_config(), where=f"{folder.config_name}: ")
     return search_subject(folder.path, config.levels), {}
 
 

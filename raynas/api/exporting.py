@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raynas.errors import ConfigError, RunFolderError, nearest
+from raynas.runs.remote import pushed
+from raynas.storage import Location, location
+
+if TYPE_CHECKING:
+    from raynas.loading import Loaded
 
 FORMATS = ("pt2", "onnx", "source")
 """What a network can be exported as."""
@@ -19,7 +24,7 @@ class Export:
         max_difference: Largest difference of logits between the export and the network.
     """
 
-    files: tuple[Path, ...]
+    files: tuple[Location, ...]
     max_difference: float
 
     def as_json(self) -> dict[str, Any]:
@@ -28,14 +33,18 @@ class Export:
 
 
 def export(
-    where: Path | str, format: str, *, out: Path | str | None = None, trust_code: bool = False
+    where: Location | str,
+    format: str,
+    *,
+    out: Location | str | None = None,
+    trust_code: bool = False,
 ) -> Export:
     """Write the best network of a run as a file that needs no raynas, and a model card.
 
     The export is run on a few batches, and must give the network's logits.
 
     Args:
-        where: A run folder of a search or a retraining, or the `best.json` in it.
+        where: A run folder of a search or a retraining, its URI, or the `best.json` in it.
         format: ``pt2`` (torch.export), ``onnx`` (extra ``onnx``), or ``source`` (a Python file and
             safetensors).
         out: Folder to write to (None: ``export`` in the run folder).
@@ -49,10 +58,10 @@ def export(
         raise ConfigError(
             f"format: unknown {format!r}{nearest(format, FORMATS)} (allowed: {', '.join(FORMATS)})"
         )
-    path = Path(where)
+    path = location(where)
     if path.is_dir() and (path / "config.yaml").exists() and not (path / "best.json").exists():
         raise RunFolderError(f"{path} has no best.json yet: no network has been trained far enough")
-    from raynas.exporting import card, onnx_model, program, python_source
+    from raynas.exporting import card, onnx_model
     from raynas.loading import load_with_facts
 
     if format == "onnx":
@@ -60,11 +69,26 @@ def export(
     loaded = load_with_facts(path, trust_code=trust_code)
     manifest, config = card.read_run(loaded.folder)
     notes = notes_of(loaded.architecture.text, loaded.space.name, manifest)
-    folder = loaded.folder / "export" if out is None else Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunFolderError(f"{folder}: cannot create it: {error.strerror}") from None
+    place = loaded.folder / "export" if out is None else location(out)
+    if isinstance(place, Path):
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(f"{place}: cannot create it: {error.strerror}") from None
+    with pushed(place, with_old=True) as folder:
+        files, difference = _write(loaded, format, notes, folder)
+        names = card.files_beside(folder, files, card.weights_id(loaded))
+        text = card.model_card(loaded, manifest, config, card.latencies(loaded), names)
+        (folder / card.CARD).write_text(text)
+    return Export(tuple(place / name for name in (*(f.name for f in files), card.CARD)), difference)
+
+
+def _write(
+    loaded: "Loaded", format: str, notes: dict[str, Any], folder: Path
+) -> tuple[list[Path], float]:
+    """Write the files of one format; returns them, and how far the logits are off."""
+    from raynas.exporting import onnx_model, program, python_source
+
     target = folder / ("network.py" if format == "source" else f"network.{format}")
     files = [target, target.with_suffix(".safetensors")] if format == "source" else [target]
     try:
@@ -77,10 +101,7 @@ def export(
         for file in files:
             file.unlink(missing_ok=True)
         raise
-    names = card.files_beside(folder, files, card.weights_id(loaded))
-    text = card.model_card(loaded, manifest, config, card.latencies(loaded), names)
-    (folder / card.CARD).write_text(text)
-    return Export((*files, folder / card.CARD), difference)
+    return files, difference
 
 
 def notes_of(architecture: str, space: str, manifest: Any) -> dict[str, Any]:

@@ -27,6 +27,6 @@ def refuse_foreign_code(
         code = foreign_code(kind, choice.name, choice.options, table)
         if code is not None:
             raise ConfigError(
-                f"{folder.config}: {kind} {code!r} is code outside raynas; "
+                f"{folder.config_name}: {kind} {code!r} is code outside raynas; "
                 "pass --trust-code to import it"
             )

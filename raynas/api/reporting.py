@@ -1,10 +1,15 @@
 """`raynas report`: everything about a run on one page."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from raynas.api.runs import kind_of
-from raynas.errors import RunFolderError
-from raynas.runs.folder import replace_file
+from raynas.errors import RunFolderError, StorageError
+from raynas.runs.folder import RunFolder, replace_file
+from raynas.runs.mirror import fetch
+from raynas.storage import Location, location
 
 NAME = "report.html"
 """What a report is called, unless told otherwise."""
@@ -13,15 +18,15 @@ _COMPARISON = "comparison.json"
 """File that tells the folder of a comparison from that of a run."""
 
 
-def write_report(run: Path | str, out: Path | str | None = None) -> Path:
+def write_report(run: Location | str, out: Location | str | None = None) -> Location:
     """Write the report of a run as one HTML file that needs neither network nor script.
 
     Reads the folder only, so a run may be going on, or be another machine's. No code that its
     config names is imported.
 
     Args:
-        run: The run folder of a search, a supernet run or a retraining, or the folder of a
-            comparison.
+        run: The run folder, or its URI, of a search, a supernet run or a retraining, or the folder
+            of a comparison.
         out: The file, or a folder for it (None: ``report.html`` in the run folder).
 
     Returns:
@@ -31,16 +36,34 @@ def write_report(run: Path | str, out: Path | str | None = None) -> Path:
         UsageError: the folder holds no run, a run without results, or one that cannot be read; the
             file cannot be written; or matplotlib (extra ``plot``) is not installed.
     """
-    folder = Path(run)
-    kind = "compare" if (folder / _COMPARISON).exists() else kind_of(folder)
-    target = folder / NAME if out is None else Path(out)
+    where = location(run)
+    comparison = (where / _COMPARISON).exists()
+    kind = None if comparison else kind_of(where)
+    target = where / NAME if out is None else location(out)
     if target.is_dir():
         target = target / NAME
-    from raynas.report.build import report_html
+    from raynas.report.build import comparison_html, report_html
 
-    html = report_html(folder, kind)
+    if kind is None:
+        with _copied(where) as files:
+            html = comparison_html(files, where.resolve().name)
+    else:
+        html = report_html(RunFolder(where, kind))
     try:
         replace_file(target, html.encode())
+    except StorageError:
+        raise
     except OSError as error:
         raise RunFolderError(f"{target}: cannot be written: {error.strerror}") from None
     return target
+
+
+@contextmanager
+def _copied(where: Location) -> Iterator[Path]:
+    """Yield a local folder with the files of a comparison."""
+    if isinstance(where, Path):
+        yield where
+        return
+    with tempfile.TemporaryDirectory(prefix="raynas-") as name:
+        fetch(where, Path(name))
+        yield Path(name)

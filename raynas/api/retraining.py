@@ -8,17 +8,18 @@ from raynas.api.folders import Named
 from raynas.config import Choice, validate
 from raynas.errors import ConfigError, RunFolderError
 from raynas.retraining.config import RetrainConfig, resolve
-from raynas.retraining.journal import read_retraining
+from raynas.retraining.journal import heard, read_retraining
 from raynas.retraining.records import Records, make_jobs, summarise
 from raynas.retraining.sources import refuse_foreign
 from raynas.runs.folder import RunFolder, new_folder
+from raynas.storage import Location, StorePath
 
 if TYPE_CHECKING:
     from raynas.retraining.session import Listener, RetrainResult
 
 
 def retrain(
-    architectures: str | Path | Sequence[str | Path] = (),
+    architectures: "str | Location | Sequence[str | Location]" = (),
     *,
     space: Named | None = None,
     data: Named | None = None,
@@ -30,8 +31,8 @@ def retrain(
     workers_per_network: int | None = None,
     seed: int | None = None,
     assignments: Sequence[str] = (),
-    out: Path | str | None = None,
-    resume: Path | str | None = None,
+    out: Location | str | None = None,
+    resume: Location | str | None = None,
     address: str | None = None,
     trust_code: bool = False,
     engine: Literal["ray", "inline"] = "ray",
@@ -54,7 +55,7 @@ def retrain(
         workers_per_network: Workers that share the batches of one network.
         seed: Every draw derives from it.
         assignments: Any other key as text, ``"training.lr=0.05"``.
-        out: Run folder; None makes a new one below ``runs/``.
+        out: Run folder, or the URI of one; None makes a new one below ``runs/``.
         resume: The run folder of an interrupted retraining, in place of all that says what to do.
         address: A running Ray cluster; None uses `RAY_ADDRESS`, or starts a local Ray.
         trust_code: Import a space outside raynas that a file names.
@@ -67,7 +68,11 @@ def retrain(
     """
     from raynas.retraining.session import RetrainSession
 
-    given = [architectures] if isinstance(architectures, str | Path) else list(architectures)
+    given = (
+        [architectures]
+        if isinstance(architectures, str | Path | StorePath)
+        else list(architectures)
+    )
     if resume is not None:
         if given or out is not None:
             raise ConfigError("resume: the folder says what is trained; give nothing else")
@@ -100,14 +105,14 @@ def retrain(
     there = folder.config.exists()
     if there:
         if not _stored(folder).asks_for_the_same(config):
-            raise RunFolderError(f"{folder.path} holds another retraining: choose another --out")
+            raise RunFolderError(f"{folder} holds another retraining: choose another --out")
     else:
         folder.check_free()
     return RetrainSession(config, folder, listener, resumed=there).run(engine, address)
 
 
 def resume_retrain(
-    run: Path | str,
+    run: Location | str,
     *,
     engine: Literal["ray", "inline"] = "ray",
     workers: int | None = None,
@@ -118,7 +123,7 @@ def resume_retrain(
     """Carry on an interrupted retraining, every network from its newest epoch.
 
     Args:
-        run: The run folder.
+        run: The run folder, or its URI.
         engine: See `retrain`.
         workers: Networks side by side from now on (None: as in the config).
         address: A running Ray cluster.
@@ -133,13 +138,13 @@ def resume_retrain(
     folder = RunFolder(run, "retrain")
     config = _stored(folder)
     if not trust_code:
-        refuse_foreign(config.space, folder.config)
+        refuse_foreign(config.space, folder.config_name)
     if workers is not None:
         config = config.model_copy(update={"workers": workers})
     return RetrainSession(config, folder, listener, resumed=True).run(engine, address)
 
 
-def retrain_status(run: Path | str) -> dict[str, Any]:
+def retrain_status(run: Location | str) -> dict[str, Any]:
     """Return where a retraining is, as JSON values; reads the folder only.
 
     Raises:
@@ -148,9 +153,7 @@ def retrain_status(run: Path | str) -> dict[str, Any]:
     folder = RunFolder(run, "retrain")
     config = _stored(folder)
     records = Records(make_jobs([one.text for one in config.architectures], config.seeds, 0))
-    for reply, elapsed_s in read_retraining(folder.journal)[0]:
-        records.hear(reply)
-        records.elapsed_s = elapsed_s
+    heard(records, read_retraining(folder.journal)[0], folder.journal)
     finished = bool(folder.read_manifest().get("finished"))
     state = "running" if folder.is_locked() else "done" if finished else "interrupted"
     return {
@@ -168,7 +171,7 @@ def retrain_status(run: Path | str) -> dict[str, Any]:
 
 
 def _stored(folder: RunFolder) -> RetrainConfig:
-    return validate(RetrainConfig, folder.read_config(), where=f"{folder.config}: ")
+    return validate(RetrainConfig, folder.read_config(), where=f"{folder.config_name}: ")
 
 
 def _mapping(named: Named) -> Mapping[str, Any]:

@@ -1,6 +1,5 @@
 """What works on run folders of any kind."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from raynas.api.retraining import resume_retrain, retrain_status
@@ -8,6 +7,7 @@ from raynas.api.searching import resume_search, search_status
 from raynas.api.supernets import resume_supernet, supernet_status
 from raynas.errors import ConfigError, RunFolderError, nearest
 from raynas.runs.folder import RunFolder
+from raynas.storage import Location
 
 if TYPE_CHECKING:
     from raynas.retraining.session import RetrainResult
@@ -23,7 +23,7 @@ _OPTIONS: dict[Kind, tuple[str, ...]] = {
 }
 
 
-def kind_of(run: Path | str) -> Kind:
+def kind_of(run: Location | str) -> Kind:
     """Return what a run folder holds.
 
     Raises:
@@ -36,7 +36,7 @@ def kind_of(run: Path | str) -> Kind:
 
 
 def resume(
-    run: Path | str,
+    run: Location | str,
     *,
     engine: str | None = None,
     workers: int | None = None,
@@ -48,7 +48,7 @@ def resume(
     """Carry on an interrupted run, of whatever kind the folder holds.
 
     Args:
-        run: The run folder.
+        run: The run folder, or its URI.
         engine: What it ran on, if not on Ray.
         workers: Networks, or training workers, side by side from now on (None: as in the config).
         address: A running Ray cluster.
@@ -85,7 +85,7 @@ def resume(
     return resume_search(run, **shared, **own_parts)
 
 
-def status(run: Path | str) -> dict[str, Any]:
+def status(run: Location | str) -> dict[str, Any]:
     """Return where a run is, as JSON values; reads the folder only.
 
     Raises:

@@ -9,13 +9,14 @@ from raynas.config import SearchConfig, load_search_config, validate
 from raynas.errors import ConfigError, RunFolderError
 from raynas.proposing import PROPOSERS
 from raynas.runs.folder import RunFolder, new_folder
-from raynas.runs.journal import read_journal
+from raynas.runs.journal import read_journal, recorded
 from raynas.scheduling import POLICIES
 from raynas.scheduling.objective import Objective
 from raynas.scheduling.pool import Pool
 from raynas.scheduling.simulate import Score
 from raynas.spaces import SPACES
 from raynas.spaces.space import SearchSpace
+from raynas.storage import Location
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
@@ -46,7 +47,7 @@ def search(
     assignments: Sequence[str] = (),
     scheduler: "TrialScheduler | None" = None,
     engine: Literal["ray", "simulate"] = "ray",
-    out: Path | str | None = None,
+    out: Location | str | None = None,
     address: str | None = None,
     listener: "Listener | None" = None,
 ) -> "SearchResult":
@@ -75,7 +76,7 @@ def search(
         scheduler: A Ray Tune scheduler of your own that decides in the policy's place; the policy
             should then be ``"full"``.
         engine: ``"ray"``, or ``"simulate"`` for one process and a simulated clock.
-        out: Run folder; None makes a new one below ``runs/``.
+        out: Run folder, or the URI of one; None makes a new one below ``runs/``.
         address: A running Ray cluster; None uses `RAY_ADDRESS`, or starts a local Ray.
         listener: Called whenever the pool changed.
 
@@ -118,7 +119,7 @@ def search(
 
 
 def resume_search(
-    run: Path | str,
+    run: Location | str,
     *,
     space: SearchSpace | None = None,
     policy: "Policy | None" = None,
@@ -136,7 +137,7 @@ def resume_search(
     """Carry on an interrupted search to the same budget.
 
     Args:
-        run: The run folder.
+        run: The run folder, or its URI.
         space: The object that was passed to `search`, if one was.
         policy: Likewise.
         proposer: Likewise.
@@ -159,7 +160,7 @@ def resume_search(
 
     folder = RunFolder(run)
     stored = folder.read_config()
-    config = validate(SearchConfig, stored, where=f"{folder.config}: ")
+    config = validate(SearchConfig, stored, where=f"{folder.config_name}: ")
     if not trust_code:
         refuse_foreign_code(config, folder, _TABLES)
         _refuse_foreign_costs(config, folder)
@@ -170,26 +171,25 @@ def resume_search(
     missing = [kind for kind in folder.read_manifest().get("own_parts", []) if kind not in given]
     if missing:
         raise RunFolderError(
-            f"{folder.path} was searched with objects of your own ({', '.join(missing)}): "
+            f"{folder} was searched with objects of your own ({', '.join(missing)}): "
             "resume it from Python with the same ones"
         )
     session = Session(config, parts, folder, listener, resumed=True)
     return session.run(engine, address, scheduler)
 
 
-def search_status(run: Path | str) -> dict[str, Any]:
+def search_status(run: Location | str) -> dict[str, Any]:
     """Return where a search is, as JSON values; reads the folder only.
 
     Raises:
         RunFolderError: the folder holds no run, or its journal cannot be read.
     """
     folder = RunFolder(run)
-    config = validate(SearchConfig, folder.read_config(), where=f"{folder.config}: ")
+    config = validate(SearchConfig, folder.read_config(), where=f"{folder.config_name}: ")
     history = read_journal(folder.journal)[0] if folder.journal.exists() else []
     pool = Pool(config.levels)
     fit: dict[str, Any] | None = None
-    for event, elapsed_s in history:
-        pool.record(event)
+    for event, elapsed_s in recorded(pool, history, folder.journal):
         pool.elapsed_s = elapsed_s
         fit = getattr(event, "fit", None) or fit
     best = pool.best()
@@ -216,6 +216,6 @@ def _refuse_foreign_costs(config: SearchConfig, folder: RunFolder) -> None:
 
     for code in foreign_sources(config):
         raise ConfigError(
-            f"{folder.config}: constraints name {code!r}, code outside raynas; "
+            f"{folder.config_name}: constraints name {code!r}, code outside raynas; "
             "pass --trust-code to import it"
         )

@@ -11,6 +11,7 @@ from raynas.runs.folder import RunFolder, new_folder
 from raynas.runs.supernet_journal import read_supernet_journal
 from raynas.selection import SELECTIONS
 from raynas.spaces import SPACES
+from raynas.storage import Location
 from raynas.supernet_config import SupernetConfig, load_supernet_config
 from raynas.supernets import METHODS
 
@@ -39,7 +40,7 @@ def search_supernet(
     preset: str | None = None,
     assignments: Sequence[str] = (),
     engine: Literal["ray", "local"] = "ray",
-    out: Path | str | None = None,
+    out: Location | str | None = None,
     resume: bool = False,
     address: str | None = None,
     listener: "SupernetListener | None" = None,
@@ -61,7 +62,7 @@ def search_supernet(
         preset: A named set of defaults.
         assignments: Any other key as text, ``"training.lr=0.05"``.
         engine: ``"ray"``, or ``"local"`` for one process without Ray.
-        out: Run folder; None makes a new one below ``runs/``.
+        out: Run folder, or the URI of one; None makes a new one below ``runs/``.
         resume: If `out` holds this very run, carry it on.
         address: A running Ray cluster; None uses `RAY_ADDRESS`, or starts a local Ray.
         listener: Called with all that happened, whenever something did; maybe from a thread.
@@ -103,7 +104,7 @@ def search_supernet(
 
 
 def resume_supernet(
-    run: Path | str,
+    run: Location | str,
     *,
     space: "MixableSpace | None" = None,
     method: "Method | None" = None,
@@ -117,7 +118,7 @@ def resume_supernet(
     """Carry on an interrupted supernet run from its newest checkpoint.
 
     Args:
-        run: The run folder.
+        run: The run folder, or its URI.
         space: The object that was passed to `search_supernet`, if one was.
         method: Likewise.
         selection: Likewise.
@@ -147,7 +148,7 @@ def resume_supernet(
     return session.run(engine, address)
 
 
-def supernet_status(run: Path | str) -> dict[str, Any]:
+def supernet_status(run: Location | str) -> dict[str, Any]:
     """Return where a supernet run is, as JSON values; reads the folder only.
 
     Raises:
@@ -168,7 +169,7 @@ def supernet_status(run: Path | str) -> dict[str, Any]:
         "selection": config.selection.name,
         "phase": "done" if finished else last["phase"] if last else "search",
         "epoch": last["epoch"] if last else 0,
-        "num_epochs": last["num_epochs"] if last else manifest.get("num_epochs"),
+        "num_epochs": (last or manifest).get("num_epochs"),
         "decisions": len(log.decisions),
         "metrics": epochs[-1]["metrics"] if epochs else None,
         "elapsed_s": round(log.elapsed_s, 3),
@@ -178,7 +179,7 @@ def supernet_status(run: Path | str) -> dict[str, Any]:
 
 
 def _stored(folder: RunFolder) -> SupernetConfig:
-    return validate(SupernetConfig, folder.read_config(), where=f"{folder.config}: ")
+    return validate(SupernetConfig, folder.read_config(), where=f"{folder.config_name}: ")
 
 
 def _check_parts(folder: RunFolder, given: list[str]) -> None:
@@ -186,7 +187,7 @@ def _check_parts(folder: RunFolder, given: list[str]) -> None:
     missing = [kind for kind in own if kind not in given]
     if missing:
         raise RunFolderError(
-            f"{folder.path} was run with objects of your own ({', '.join(missing)}): "
+            f"{folder} was run with objects of your own ({', '.join(missing)}): "
             "resume it from Python with the same ones"
         )
 
@@ -198,6 +199,6 @@ def _check_same(folder: RunFolder, config: SupernetConfig) -> None:
     for key, value in now.items():
         if before[key] != value:
             raise RunFolderError(
-                f"{folder.path} holds another run ({key}: {before[key]}, not {value}): choose "
-                f"another --out, or carry it on with `raynas resume {folder.path}`"
+                f"{folder} holds another run ({key}: {before[key]}, not {value}): choose "
+                f"another --out, or carry it on with `{folder.resume_command}`"
             )

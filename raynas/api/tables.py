@@ -10,6 +10,8 @@ from raynas.config import SearchConfig, load_search_config, validate
 from raynas.errors import ConfigError, RunFolderError, nearest
 from raynas.runs.folder import RunFolder, new_folder
 from raynas.runs.journal import read_journal
+from raynas.runs.remote import pushed
+from raynas.storage import Location, StorePath, location
 
 if TYPE_CHECKING:
     from raynas.comparing.comparison import Comparison
@@ -22,14 +24,14 @@ def build_table(
     *,
     count: int,
     epochs: int,
-    out: Path | str,
+    out: Location | str,
     name: str | None = None,
     seed: int = 0,
     assignments: Sequence[str] = (),
     workers: int | None = None,
     address: str | None = None,
     listener: "Listener | None" = None,
-) -> Path:
+) -> Location:
     """Train a random sample (or all) of a space in full and keep the learning curves as a table.
 
     Every architecture is trained once, none twice by key, and reports validation and test accuracy
@@ -63,20 +65,20 @@ def build_table(
     config = load_search_config(asked, assignments=tuple(assignments))
     folder = RunFolder(out)
     if folder.config.exists():
-        before = validate(SearchConfig, folder.read_config(), where=f"{folder.config}: ")
+        before = validate(SearchConfig, folder.read_config(), where=f"{folder.config_name}: ")
         if not _same_but_where(before, config):
-            raise RunFolderError(f"{folder.path} holds another run: choose another --out")
+            raise RunFolderError(f"{folder} holds another run: choose another --out")
         resume_search(
-            folder.path, workers=workers, address=address, trust_code=True, listener=listener
+            folder.location, workers=workers, address=address, trust_code=True, listener=listener
         )
     else:
         search(config=config, workers=workers, out=out, address=address, listener=listener)
     events = [event for event, _ in read_journal(folder.journal)[0]]
-    title = name or folder.path.resolve().name
+    title = name or folder.location.resolve().name
     header, texts, columns = table_of(events, config.levels, title, config.space)
-    path = folder.path / "table.parquet"
-    write_table(path, header, texts, columns)
-    return path
+    with pushed(folder.location) as here:
+        write_table(here / "table.parquet", header, texts, columns)
+    return folder.location / "table.parquet"
 
 
 def import_table(
@@ -166,6 +168,9 @@ def compare(
     from raynas.comparing.method import parse_methods
     from raynas.tabular.names import load_table
 
+    folder = location(out) if out is not None else new_folder("compare")
+    if isinstance(folder, StorePath):
+        raise ConfigError(f"out: {folder}: a comparison is written to a local folder: give --out")
     if seeds < 1:
         raise ConfigError(f"seeds: {seeds} must be at least 1")
     if target is not None and not 0 < target < 1:
@@ -175,7 +180,6 @@ def compare(
     epochs = check_budgets(measured, budgets)
     for method in chosen:
         method.check(measured, epochs[0])
-    folder = Path(out) if out is not None else new_folder("compare")
     open_folder(folder, table, chosen)
     jobs = [Job(m, b, seed) for b in epochs for seed in range(seeds) for m in chosen]
     records = run_all(

@@ -1,21 +1,26 @@
 """What the commands share: exit codes, and errors as one line."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
-from raynas.errors import RaynasError, UsageError
+from raynas.errors import ConfigError, RaynasError, UsageError
+from raynas.interrupts import sigterm_as_ctrl_c
+from raynas.storage import StorePath, location
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 3
 
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Turn raynas' errors into a message on stderr and an exit code."""
+    """Turn raynas' errors into a message on stderr and an exit code; SIGTERM is a Ctrl-C."""
     try:
-        yield
+        with sigterm_as_ctrl_c():
+            yield
     except UsageError as error:
         print(f"raynas: {error}", file=sys.stderr)
         raise typer.Exit(USAGE) from None
@@ -25,6 +30,34 @@ def exit_codes() -> Iterator[None]:
     except KeyboardInterrupt:
         print("raynas: interrupted", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def one_config(argument: Path | None, option: Path | None) -> Path | None:
+    """Return the config that was given, as an argument or with ``--config``.
+
+    Raises:
+        ConfigError: it was given twice.
+    """
+    if argument is not None and option is not None:
+        raise ConfigError(f"config: given twice, {argument} and --config {option}; give one")
+    return argument or option
+
+
+def warn_if_passing(out: str | None) -> None:
+    """Say so if the run folder will lie in a Ray job's copy of a working directory.
+
+    Ray deletes those copies with the session, or when it needs the room.
+    """
+    where = location(out or os.environ.get("RAYNAS_RUNS") or "runs")
+    if isinstance(where, StorePath):
+        return
+    where = where.absolute()
+    if "runtime_resources" in where.parts:
+        print(
+            f"raynas: {where} goes when the Ray session does: give --out, or RAYNAS_RUNS, a path "
+            "on storage that all nodes reach",
+            file=sys.stderr,
+        )
 
 
 def percent(accuracy: float | None) -> str:

@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +18,7 @@ _LINE_EVERY_S = 5.0
 
 
 def diagnose(
-    run: Annotated[Path, typer.Argument(help="The folder of a supernet run or a search.")],
+    run: Annotated[str, typer.Argument(help="The folder, or URI, of a supernet run or a search.")],
     what: Annotated[
         str,
         typer.Option(
@@ -50,7 +49,7 @@ def diagnose(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Every draw derives from it.")] = None,
     against: Annotated[
-        Path | None, typer.Option(help="Another supernet run that tuning compares with.")
+        str | None, typer.Option(help="Another supernet run that tuning compares with.")
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Measurements side by side (default: as many as fit).")

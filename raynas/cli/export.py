@@ -1,7 +1,6 @@
 """``raynas export``."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,14 +11,15 @@ from raynas.cli.search import Json
 
 def export(
     where: Annotated[
-        Path, typer.Argument(help="A run folder of a search or a retraining, or its best.json.")
+        str,
+        typer.Argument(help="A run folder (or URI) of a search or a retraining, or its best.json."),
     ],
     format: Annotated[
         str,
         typer.Option(help="pt2 (torch.export), onnx, or source (a Python file and safetensors)."),
     ] = "pt2",
     out: Annotated[
-        Path | None, typer.Option(help="Folder (default: export, in the run folder).")
+        str | None, typer.Option(help="Folder (default: export, in the run folder).")
     ] = None,
     trust_code: Annotated[
         bool, typer.Option(help="Import a space outside raynas that the run names.")

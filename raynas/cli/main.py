@@ -11,6 +11,7 @@ from raynas.cli import (
     retrain,
     search,
     status,
+    submit,
     supernet,
     table,
 )
@@ -32,6 +33,8 @@ app.command("export")(export.export)
 app.command("diagnose")(diagnose.diagnose)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+# Options of `submit` end where the command begins: what follows is for that one.
+app.command("submit", context_settings={"allow_interspersed_args": False})(submit.submit)
 app.add_typer(table.app, name="table")
 
 

@@ -1,7 +1,6 @@
 """``raynas report``."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,10 +11,11 @@ from raynas.cli.search import Json
 
 def report(
     run: Annotated[
-        Path, typer.Argument(help="A run folder, finished or not, or the folder of a comparison.")
+        str,
+        typer.Argument(help="A run folder, or its URI, finished or not; or that of a comparison."),
     ],
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="File, or folder for it (default: report.html in the run folder)."),
     ] = None,
     as_json: Json = False,

@@ -1,6 +1,5 @@
 """``raynas resume``: runs of any kind."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +11,7 @@ from raynas.cli.supernet_progress import make_supernet_progress
 
 
 def resume(
-    run: Annotated[Path, typer.Argument(help="The run folder of an interrupted run.")],
+    run: Annotated[str, typer.Argument(help="The run folder, or URI, of an interrupted run.")],
     workers: Annotated[
         int | None,
         typer.Option(help="Networks, or training workers, side by side (default: as before)."),

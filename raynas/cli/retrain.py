@@ -1,14 +1,23 @@
 """``raynas retrain``."""
 
 import json
+import shlex
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raynas.cli.common import DONE, FAILED, INTERRUPTED, duration, exit_codes, percent, spread
+from raynas.cli.common import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    duration,
+    exit_codes,
+    percent,
+    spread,
+    warn_if_passing,
+)
 from raynas.cli.search import Address, Json, Workers
 
 if TYPE_CHECKING:
@@ -47,10 +56,11 @@ def retrain(
         int | None, typer.Option(help="Workers that share one network's batches (DDP).")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Run folder (default: a new one below runs/).")
+        str | None,
+        typer.Option(help="Run folder or URI, s3://… (default: a new one below runs/)."),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Carry on an interrupted retraining, as it was asked for.")
+        str | None, typer.Option(help="Carry on an interrupted retraining, as it was asked for.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Every draw of the run derives from it.")] = None,
     set_: Annotated[
@@ -70,6 +80,8 @@ def retrain(
     with exit_codes():
         from raynas import api
 
+        if resume is None:
+            warn_if_passing(out)
         result = api.retrain(
             architectures or [],
             space=space,
@@ -209,7 +221,9 @@ def words(result: "RetrainResult") -> list[str]:
     )
     lines.append(f"run folder           {result.folder}")
     if not result.finished:
-        lines.append(f"interrupted: carry on with `raynas resume {result.folder}`")
+        lines.append(
+            f"interrupted: carry on with `raynas resume {shlex.quote(str(result.folder))}`"
+        )
     return lines
 
 

@@ -1,13 +1,22 @@
 """``raynas search``."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raynas.cli.common import DONE, INTERRUPTED, duration, exit_codes, percent
+from raynas.cli.common import (
+    DONE,
+    INTERRUPTED,
+    duration,
+    exit_codes,
+    one_config,
+    percent,
+    warn_if_passing,
+)
 
 if TYPE_CHECKING:
     from raynas.cli.progress import Progress
@@ -17,6 +26,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 Workers = Annotated[
     int | None, typer.Option(help="Networks trained side by side (default: as many as fit).")
 ]
+Config = Annotated[Path | None, typer.Option("--config", help="The same as CONFIG.")]
 Address = Annotated[
     str | None,
     typer.Option(help="A running Ray cluster ('auto' finds it); default: RAY_ADDRESS, or local."),
@@ -25,6 +35,7 @@ Address = Annotated[
 
 def search(
     config: Annotated[Path | None, typer.Argument(help="A YAML config.")] = None,
+    config_: Config = None,
     space: Annotated[
         str | None, typer.Option(help="nasbench201, or module:Class of your own.")
     ] = None,
@@ -38,7 +49,8 @@ def search(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Every draw of the run derives from it.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Run folder (default: a new one below runs/).")
+        str | None,
+        typer.Option(help="Run folder or URI, s3://… (default: a new one below runs/)."),
     ] = None,
     workers: Workers = None,
     max_params: Annotated[
@@ -73,10 +85,11 @@ def search(
             "max_flops": max_flops,
             "max_latency_ms": max_latency_ms,
         }
+        warn_if_passing(out)
         progress = make_progress(as_json)
         with progress:
             result = api.search(
-                config=config,
+                config=one_config(config, config_),
                 preset=preset,
                 space=space,
                 data=data,
@@ -133,5 +146,7 @@ def words(result: "SearchResult") -> list[str]:
     if result.folder is not None:
         lines.append(f"run folder           {result.folder}")
         if not result.finished:
-            lines.append(f"interrupted: carry on with `raynas resume {result.folder}`")
+            lines.append(
+                f"interrupted: carry on with `raynas resume {shlex.quote(str(result.folder))}`"
+            )
     return lines

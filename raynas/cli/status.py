@@ -1,16 +1,17 @@
 """``raynas status``."""
 
 import json
-from pathlib import Path
+import shlex
 from typing import Annotated, Any
 
 import typer
 
 from raynas.cli.common import duration, exit_codes, percent, spread
+from raynas.errors import printable
 
 
 def status(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[str, typer.Argument(help="A run folder, or its URI.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show where a run is: running, interrupted or done, what it has spent and found."""
@@ -22,9 +23,10 @@ def status(
             print(json.dumps(facts, indent=2))
             return
         words = {"supernet": supernet_words, "retrain": retrain_words}
-        print("\n".join(words.get(facts.get("kind", ""), search_words)(facts)))
+        lines = words.get(facts.get("kind", ""), search_words)(facts)
+        print("\n".join(map(printable, lines)))  # the folder may be anybody's
         if facts["state"] == "interrupted":
-            print(f"carry on with        raynas resume {run}")
+            print(f"carry on with        raynas resume {shlex.quote(run)}")
 
 
 def search_words(facts: dict[str, Any]) -> list[str]:
@@ -38,7 +40,7 @@ def search_words(facts: dict[str, Any]) -> list[str]:
     if facts["architecture"] is not None:
         lines.append(f"best so far          {percent(facts['accuracy'])}  {facts['architecture']}")
     tau = (facts["fit"] or {}).get("kendall_tau")
-    if tau is not None:
+    if isinstance(tau, float):
         lines.append(f"predictor            Kendall tau {tau:.2f}")
     return lines
 
@@ -69,7 +71,7 @@ def supernet_words(facts: dict[str, Any]) -> list[str]:
         f"decisions            {facts['decisions']}",
     ]
     metrics = facts["metrics"]
-    if metrics is not None:
+    if metrics is not None and isinstance(metrics.get("accuracy"), float):
         lines.append(f"supernet             {percent(metrics['accuracy'])} on the validation part")
     if facts["failure"] is not None:
         lines.append(f"failed               {facts['failure']}")

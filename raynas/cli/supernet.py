@@ -1,14 +1,23 @@
 """``raynas supernet``."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from raynas.cli.common import DONE, INTERRUPTED, duration, exit_codes, percent
-from raynas.cli.search import Address, Json
+from raynas.cli.common import (
+    DONE,
+    INTERRUPTED,
+    duration,
+    exit_codes,
+    one_config,
+    percent,
+    warn_if_passing,
+)
+from raynas.cli.search import Address, Config, Json
 from raynas.cli.supernet_progress import make_supernet_progress
 
 if TYPE_CHECKING:
@@ -17,6 +26,7 @@ if TYPE_CHECKING:
 
 def supernet(
     config: Annotated[Path | None, typer.Argument(help="A YAML config.")] = None,
+    config_: Config = None,
     space: Annotated[
         str | None,
         typer.Option(help="darts, s1 to s4, nasbench201, cell, or module:Class of your own."),
@@ -34,7 +44,8 @@ def supernet(
     epochs: Annotated[int | None, typer.Option(help="Length of the search.")] = None,
     seed: Annotated[int | None, typer.Option(help="Every draw of the run derives from it.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Run folder (default: a new one below runs/).")
+        str | None,
+        typer.Option(help="Run folder or URI, s3://… (default: a new one below runs/)."),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Training workers, each on its share of every batch.")
@@ -57,9 +68,10 @@ def supernet(
     with exit_codes():
         from raynas import api
 
+        warn_if_passing(out)
         with make_supernet_progress(as_json) as progress:
             result = api.search_supernet(
-                config=config,
+                config=one_config(config, config_),
                 preset=preset,
                 space=space,
                 data=data,
@@ -101,5 +113,7 @@ def words(result: "SupernetResult") -> list[str]:
         f"run folder           {result.folder}",
     ]
     if not result.finished:
-        lines.append(f"interrupted: carry on with `raynas resume {result.folder}`")
+        lines.append(
+            f"interrupted: carry on with `raynas resume {shlex.quote(str(result.folder))}`"
+        )
     return lines

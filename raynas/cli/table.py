@@ -13,7 +13,7 @@ app = typer.Typer(help="Tables of measured networks: build, import, look at.", n
 
 @app.command("build")
 def build(
-    out: Annotated[Path, typer.Option(help="Run folder; table.parquet is written into it.")],
+    out: Annotated[str, typer.Option(help="Run folder or URI; table.parquet is written into it.")],
     space: Annotated[str, typer.Option(help="A space, as for search.")] = "nasbench201",
     data: Annotated[str, typer.Option(help="A data set, as for search.")] = "digits",
     count: Annotated[int, typer.Option(help="Architectures to train.")] = 100,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from raynas.comparing.method import Method
 from raynas.errors import RunFolderError
+from raynas.plain import parse_json
 
 ASKED = "comparison.json"
 """What was asked: table, methods and versions."""
@@ -30,7 +31,7 @@ def open_folder(folder: Path, table: str, methods: Sequence[Method]) -> None:
         _write(path, {"table": table, "methods": configs})
         return
     try:
-        before = json.loads(path.read_text())
+        before = parse_json(path.read_text())
         old_table, old_methods = before["table"], before["methods"]
     except (OSError, ValueError, KeyError, TypeError):
         raise RunFolderError(f"{path}: cannot be read: choose another --out") from None

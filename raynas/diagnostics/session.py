@@ -19,6 +19,7 @@ from raynas.networks.seeding import seeded
 from raynas.registry import lookup
 from raynas.report.palette import new_figure
 from raynas.seeds import derive_seed
+from raynas.storage import Location
 
 Listener = Callable[[str, int, int, str], object]
 """Hears of a diagnostic, how many of its parts are done, how many there are, and the latest."""
@@ -39,12 +40,12 @@ class Diagnosis:
     """What a diagnosis came to.
 
     Attributes:
-        folder: ``RUN/diagnostics``.
+        folder: ``RUN/diagnostics``, local or in a store.
         entries: What `summary.json` says of each diagnostic that was run, in order.
         skipped: Why others were not, by name.
     """
 
-    folder: Path
+    folder: Location
     entries: list[Entry] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
 

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from raynas.errors import ConfigError, RunFolderError
+from raynas.runs.folder import RunFolder
 from raynas.runs.supernet_books import CHECKPOINT, saved_steps, step_name
 from raynas.runs.supernet_journal import read_supernet_journal
 from raynas.spaces.mixture import CellKind
+from raynas.storage import Location, StorePath
 from raynas.supernet_setup import SupernetJob
 from raynas.supernets.mixture import Mixture
 from raynas.supernets.supernet import Supernet
@@ -41,13 +43,15 @@ class SupernetSubject:
     """A supernet run; goes to whoever measures.
 
     Attributes:
-        folder: The run folder, reachable by all who measure.
+        folder: The run folder, or copies of its small files.
+        checkpoints: Its checkpoints, reachable by all who measure.
         job: What made it, with the data.
         moments: Checkpoints of the search that are left, in order; at least one.
         against: Another supernet run to compare with.
     """
 
     folder: Path
+    checkpoints: Location
     job: SupernetJob
     moments: tuple[Moment, ...]
     against: Path | None = None
@@ -79,7 +83,8 @@ class SupernetSubject:
     def restored(self, step: int) -> SupernetTraining:
         """Return the supernet of a step, to be left as it is: kept for the next who asks."""
         path = self._path(step)
-        key = (str(path.resolve()), path.stat().st_mtime_ns, self.job.training.device)
+        version = path.version() if isinstance(path, StorePath) else path.stat().st_mtime_ns
+        key = (str(path.resolve()), version, self.job.training.device)
         if key not in _RESTORED:
             _RESTORED.clear()
             _RESTORED[key] = self.training(step)
@@ -98,28 +103,29 @@ class SupernetSubject:
         for images, labels in pairs:
             yield placement.lay_out(data.normalise(images)), labels
 
-    def _path(self, step: int) -> Path:
-        return self.folder / "checkpoints" / step_name(step) / CHECKPOINT
+    def _path(self, step: int) -> Location:
+        return self.checkpoints / step_name(step) / CHECKPOINT
 
 
-_RESTORED: dict[tuple[str, int, str], SupernetTraining] = {}
+_RESTORED: dict[tuple[str, object, str], SupernetTraining] = {}
 
 
-def supernet_subject(folder: Path, job: SupernetJob, against: Path | None) -> SupernetSubject:
+def supernet_subject(run: RunFolder, job: SupernetJob, against: Path | None) -> SupernetSubject:
     """Return a supernet run, ready to be looked at.
 
     Raises:
         RunFolderError: no checkpoint of its search is left.
     """
+    folder, checkpoints = run.path.resolve(), run.checkpoints.resolve()
     log, _ = read_supernet_journal(folder / "journal.jsonl")
-    there = set(saved_steps(folder / "checkpoints"))
+    there = set(saved_steps(checkpoints))
     moments = []
     for step in log.epochs:
         if step["phase"] == "search" and step["step"] in there:
             moments.append(Moment(step["step"], step["epoch"], step["metrics"]["accuracy"]))
     if not moments:
-        raise RunFolderError(f"{folder}: no checkpoint of its search yet, so nothing to diagnose")
-    return SupernetSubject(folder.resolve(), job, tuple(moments), against)
+        raise RunFolderError(f"{run}: no checkpoint of its search yet, so nothing to diagnose")
+    return SupernetSubject(folder, checkpoints, job, tuple(moments), against)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +156,7 @@ def search_subject(folder: Path, levels: tuple[int, ...]) -> SearchSubject:
         RunFolderError: no architecture has reached a level yet.
     """
     path = folder / "architectures.parquet"
-    if not path.exists() or not (pd.read_parquet(path)["level"] > 0).any():
+    if not path.exists() or not (read_view(folder, path.name)["level"] > 0).any():
         raise RunFolderError(
             f"{folder}: no architecture has finished a level yet, so nothing to diagnose"
         )
@@ -162,11 +168,15 @@ def read_view(folder: Path, name: str) -> pd.DataFrame:
 
     Raises:
         ConfigError: it is not there.
+        RunFolderError: it cannot be read.
     """
     try:
         return pd.read_parquet(folder / name)
     except FileNotFoundError:
         raise ConfigError(f"{folder}: has no {name} yet") from None
+    except (OSError, ValueError, MemoryError) as error:  # Arrow's errors are some of these
+        words = " ".join(str(error).split())
+        raise RunFolderError(f"{folder / name}: cannot be read: {words}") from None
 
 
 def some_batches(training: SupernetTraining, count: int) -> list[tuple[Tensor, Tensor]]:

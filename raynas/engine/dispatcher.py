@@ -5,18 +5,25 @@ so a job is committed once, in the order the policy gave it. All of Ray's view o
 object; all of the run's truth is in the `Search`.
 """
 
+import re
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ray.tune.experiment import Trial as TuneTrial
 
+from raynas.engine.losses import MOST_NODES_LOST, lost_node
 from raynas.engine.newcomers import Newcomers
 from raynas.engine.trainable import TrialConfig
-from raynas.errors import RaynasError, WorkerError
+from raynas.errors import DiskFullError, RaynasError, WorkerError
 from raynas.scheduling.policy import Job
 from raynas.scheduling.search import Decision, Search
+
+_ACTOR = re.compile(r"actor_id: ([0-9a-f]+)")
+"""Names the worker that died, in Ray's words."""
 
 _IDLE_WAIT_S = 0.2
 """How long to wait for the proposer when nothing else is going on (Tune's loop would spin)."""
@@ -61,6 +68,9 @@ class Dispatcher:
         self._new: deque[Job] = deque()
         self._paused: deque[Job] = deque()
         self._deaths_in_a_row = 0
+        self._nodes_lost: Counter[int] = Counter()
+        self._deaths: Counter[int] = Counter()
+        self._dead: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave everything out of the pickle Tune makes of a run, which nobody reads."""
@@ -74,11 +84,11 @@ class Dispatcher:
             return
         self._tick()
         idle = self.search.pool.num_running == 0
-        try:
+        with self._to_its_end():
             self._newcomers.poll(wait_s=_IDLE_WAIT_S if idle else 0.0)
-        except RaynasError as error:
-            self.error = error
-            return
+            self._commit()
+
+    def _commit(self) -> None:
         free = self._capacity() - self.search.pool.num_running
         if not self._resume_paused:  # what a user's scheduler has paused is not ours to resume
             free += len(self.search.pool.owed)
@@ -131,7 +141,9 @@ class Dispatcher:
 
     def added(self, trial: TuneTrial) -> None:
         """Hear that Tune made a trial of a config handed out here."""
-        self._trials[self._candidates[trial.trial_id]] = trial
+        candidate_id = self.candidate_id(trial)
+        self._trials[candidate_id] = trial
+        trial.run_metadata.num_failures = self._deaths[candidate_id]
 
     def resumed(self, trial: TuneTrial) -> None:
         """Hear that a user's scheduler resumes a trial it had paused."""
@@ -144,46 +156,97 @@ class Dispatcher:
         """Hear a result and say what becomes of the trial."""
         self._tick()
         candidate_id = self.candidate_id(trial)
+        if self._trials.get(candidate_id) is not trial:
+            return Decision.STOP  # given up before this came: its successor tells it
         if "broken" in result:
             self.error = WorkerError(f"a worker cannot work:\n{result['broken']}")
             return Decision.STOP
+        if "disk_full" in result:
+            self.error = DiskFullError(result["disk_full"])
+            return Decision.STOP
         self._deaths_in_a_row = 0
+        self._nodes_lost.pop(candidate_id, None)
         if "notice" in result:
             self.notices.append(result["notice"])
-        if "failed" in result:
-            decision = self.search.fail(candidate_id, result["failed"])
-        else:
-            prefix = "metrics/"
-            metrics = {k[len(prefix) :]: v for k, v in result.items() if k.startswith(prefix)}
-            decision = self.search.report(candidate_id, result["epoch"], metrics, result["train_s"])
-        if self.search.abort is not None:
-            self.error = self.search.abort
-        if decision is Decision.STOP:
-            self._trials.pop(candidate_id, None)
-        self._notify()
+        decision = Decision.STOP
+        with self._to_its_end():
+            decision = self._record(candidate_id, result)
+            if decision is Decision.STOP:
+                self._trials.pop(candidate_id, None)
+            self._notify()
         return decision
 
-    def died(self, trial: TuneTrial, *, final: bool) -> None:
-        """Hear that a trial's worker died; Tune starts it again unless `final`.
+    def _record(self, candidate_id: int, result: dict[str, Any]) -> Decision:
+        if "failed" in result:
+            return self.search.fail(candidate_id, result["failed"])
+        prefix = "metrics/"
+        metrics = {k[len(prefix) :]: v for k, v in result.items() if k.startswith(prefix)}
+        return self.search.report(candidate_id, result["epoch"], metrics, result["train_s"])
+
+    @contextmanager
+    def _to_its_end(self) -> Iterator[None]:
+        """Have the run end with what is raised; through Tune it would come out as another."""
+        try:
+            yield
+        except RaynasError as error:
+            self.error = self.error or error
+        self.error = self.error or self.search.abort
+
+    def died(self, trial: TuneTrial, *, given_up: bool, training: bool) -> None:
+        """Hear that a trial's worker died; Tune may say so twice, and of trials that came later.
 
         Deaths in a row, with no report from anyone in between, are nobody's architecture's fault.
+        Nor is the loss of a node, which takes many workers at once.
+
+        Args:
+            trial: Of which candidate.
+            given_up: Whether Tune will not start it again.
+            training: Whether it had begun.
         """
         self._tick()
+        with self._to_its_end():
+            candidate_id, reason = self.candidate_id(trial), _reason(trial)
+            if self._trials.get(candidate_id) is not trial:
+                return
+            if self._is_new(reason):
+                self._count(candidate_id, reason, training=training)
+            deaths = self._deaths[candidate_id]
+            trial.run_metadata.num_failures = deaths
+            if not given_up:
+                self._tell_epoch(trial)
+            else:
+                self._trials.pop(candidate_id, None)
+                if deaths > trial.max_failures:
+                    self.search.fail(candidate_id, f"its worker died too often: {reason}")
+                else:  # it gets a new Tune trial
+                    self.search.interrupt(candidate_id)
+            self._notify()
+
+    def _is_new(self, reason: str) -> bool:
+        named = _ACTOR.search(reason)
+        if named is None:
+            return True
+        known = named[1] in self._dead
+        self._dead.add(named[1])
+        return not known
+
+    def _count(self, candidate_id: int, reason: str, *, training: bool) -> None:
+        """Decide whose fault a death is; stop a run that does not get anywhere."""
+        if lost_node(reason):
+            self._nodes_lost[candidate_id] += 1
+            if self._nodes_lost[candidate_id] > MOST_NODES_LOST:
+                self.error = WorkerError(
+                    f"{MOST_NODES_LOST + 1} nodes went in a row while they trained "
+                    f"{self.search.pool[candidate_id].text}; the last:\n{reason}"
+                )
+            return
+        self._deaths[candidate_id] += training
         self._deaths_in_a_row += 1
-        reason = _reason(trial)
         if self._deaths_in_a_row >= max(4, 2 * self._capacity()):
             self.error = WorkerError(
                 f"{self._deaths_in_a_row} workers in a row died or did not start; the last:\n"
                 f"{reason}"
             )
-        elif final:
-            candidate_id = self.candidate_id(trial)
-            self.search.fail(candidate_id, f"its worker died too often: {reason}")
-            self.error = self.error or self.search.abort
-            self._trials.pop(candidate_id, None)
-        else:
-            self._tell_epoch(trial)
-        self._notify()
 
     def ended(self, trial: TuneTrial) -> None:
         """Hear that a user's scheduler ended a trial it had paused."""
@@ -203,5 +266,8 @@ class Dispatcher:
 
 
 def _reason(trial: TuneTrial) -> str:
-    error = trial.get_error()
-    return str(error) if error is not None else "no reason known"
+    """Return the latest error of a trial, as Tune has just written it down on this machine."""
+    path = trial.error_file
+    if path is None or not Path(path).exists():
+        return "no reason known"
+    return Path(path).read_text().rpartition("Failure # ")[2].partition("\n")[2].strip()

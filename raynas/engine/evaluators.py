@@ -23,6 +23,7 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from torch import Tensor
 
 from raynas.engine.flat import FlatLayout
+from raynas.engine.losses import beside_the_driver
 from raynas.errors import WorkerError
 from raynas.selection.scoring import Request
 from raynas.supernets.candidates import BatchScores, score_candidates
@@ -202,7 +203,10 @@ class EvaluatorHost:
 
 def start_host(job: bytes, count: int, gpus: float) -> Any:
     """Start an `EvaluatorHost` and return its handle."""
-    start = ray.remote(num_cpus=0, max_restarts=_DEATHS, max_task_retries=_DEATHS)(EvaluatorHost)
+    remote: Any = ray.remote  # its overloads know no options given as a mapping
+    # Should its node go, all evaluators would, wherever they are: they are its own.
+    options = {"max_restarts": _DEATHS, "max_task_retries": _DEATHS, **beside_the_driver()}
+    start = remote(num_cpus=0, **options)(EvaluatorHost)
     return start.remote(job, count, gpus)
 
 

@@ -20,6 +20,9 @@ from raynas.scheduling.simulate import Propose, Score
 from raynas.scheduling.snapshot import PoolSnapshot
 from raynas.spaces.architecture import Architecture
 
+_LOST_IN_A_ROW = 3
+"""How often actors may be lost for good, with nothing answered in between, and be made anew."""
+
 _ACTOR_OPTIONS = {"num_cpus": 0, "max_restarts": 3, "max_task_retries": 3}
 
 
@@ -72,8 +75,10 @@ class Newcomers:
         self._search = search
         self._score = score
         self._num_scorers = max(1, num_scorers)
+        self._propose = propose
         self._proposer: Any = _start(ProposerActor, propose)
         self._scorers: list[Any] = []
+        self._lost = 0
         self._answer: _Answer | None = None
 
     @property
@@ -100,7 +105,19 @@ class Newcomers:
         except (ray.exceptions.RayTaskError, ray.exceptions.RayActorError) as error:
             self._answer = None
             self._search.withdraw_request()
-            raise WorkerError(f"proposing newcomers failed:\n{error}") from error
+            if not self._may_start_again(error):
+                raise WorkerError(f"proposing newcomers failed:\n{error}") from error
+
+    def _may_start_again(self, error: Exception) -> bool:
+        """Make the actors anew, if they were lost once too often for Ray but not for us."""
+        if not isinstance(error, ray.exceptions.RayActorError) or error.actor_init_failed:
+            return False
+        self._lost += 1
+        if self._lost > _LOST_IN_A_ROW:
+            return False
+        self.close()
+        self._proposer = _start(ProposerActor, self._propose)
+        return True
 
     def poll_until(self, enough: Callable[[], bool]) -> None:
         """Poll until `enough()` or nothing is on its way and nobody is wanted."""
@@ -128,6 +145,7 @@ class Newcomers:
                 for architecture, proxies in zip(architectures, ray.get(call), strict=True):
                     answer.proxies[architecture.text] = dict(proxies)
         self._answer = None
+        self._lost = 0
         self._search.admit(answer.request, answer.proposals, answer.proxies)
 
     def _send_to_scorers(self, answer: _Answer, proposals: Proposals) -> None:

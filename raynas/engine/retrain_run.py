@@ -9,14 +9,15 @@ import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray import cloudpickle
 
+from raynas.engine.losses import MOST_NODES_LOST, lost_node
 from raynas.engine.session import Resources, capacity
-from raynas.errors import WorkerError
+from raynas.errors import DiskFullError, WorkerError
+from raynas.storage import Location
 from raynas.training.job import (
     Finished,
     Job,
@@ -44,14 +45,14 @@ class RetrainOptions:
             trained in between.
     """
 
-    folder: Path
+    folder: Location
     resources: Resources
     workers: int | None = None
     workers_per_network: int = 1
     max_worker_deaths: int = 3
 
     @property
-    def checkpoints(self) -> Path:
+    def checkpoints(self) -> Location:
         """The folder of checkpoints."""
         return self.folder / "checkpoints"
 
@@ -64,9 +65,21 @@ class RetrainOptions:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A worker that cannot work, through no fault of a network."""
+    """A worker that cannot work, through no fault of a network.
+
+    Attributes:
+        error: Why.
+        disk_full: Whether it is for want of room on a disk.
+    """
 
     error: str
+    disk_full: bool = False
+
+    def as_error(self) -> DiskFullError | WorkerError:
+        """Return what the run ends with."""
+        if self.disk_full:
+            return DiskFullError(self.error)
+        return WorkerError(f"a worker cannot work:\n{self.error}")
 
 
 def run_jobs(
@@ -114,8 +127,8 @@ class Fleet:
 
 
 def _run(waiting: deque[Job], fleet: Fleet, options: RetrainOptions) -> Iterator[Reply]:
-    blame = _Blame(options.max_worker_deaths)
     width = _Throttled(options.width)
+    blame = _Blame(options.max_worker_deaths, width)
     running: dict[int, Job] = {}
     while waiting or running:
         while waiting and len(running) < width():
@@ -124,7 +137,7 @@ def _run(waiting: deque[Job], fleet: Fleet, options: RetrainOptions) -> Iterator
             fleet.start(job)
         for heard in fleet.poll(_CAPACITY_EVERY_S):
             if isinstance(heard, Broken):
-                raise WorkerError(f"a worker cannot work:\n{heard.error}")
+                raise heard.as_error()
             if isinstance(heard, tuple):
                 job, how = heard
                 failure = blame.died(job, how)
@@ -140,16 +153,24 @@ def _run(waiting: deque[Job], fleet: Fleet, options: RetrainOptions) -> Iterator
 
 
 class _Blame:
-    """Decides whose fault it is that workers die."""
+    """Decides whose fault it is that workers die.
 
-    def __init__(self, most: int) -> None:
+    Args:
+        most: How often they may, on one job or in a row.
+        width: Returns how many jobs one node that goes may take with it.
+    """
+
+    def __init__(self, most: int, width: Callable[[], int]) -> None:
         self._most = most
+        self._width = width
         self._in_a_row = 0
         self._by_job: Counter[int] = Counter()
+        self._nodes_lost = 0
 
     def worked(self) -> None:
         """Hear that something was trained."""
         self._in_a_row = 0
+        self._nodes_lost = 0
 
     def died(self, job: Job, how: str) -> JobFailed | None:
         """Hear that a job's worker died; None: start it again.
@@ -157,6 +178,11 @@ class _Blame:
         Raises:
             WorkerError: too many died with nothing trained in between.
         """
+        if lost_node(how):  # which takes many workers at once, whatever they train
+            self._nodes_lost += 1
+            if self._nodes_lost > MOST_NODES_LOST * self._width():
+                raise WorkerError(f"nodes go before anything is trained, at last:\n{how}")
+            return None
         self._in_a_row += 1
         self._by_job[job.id] += 1
         if self._in_a_row > self._most:
@@ -192,7 +218,7 @@ class NetworkActor:
         folder: Folder of the checkpoints.
     """
 
-    def __init__(self, objective: bytes, folder: Path) -> None:
+    def __init__(self, objective: bytes, folder: Location) -> None:
         self._folder = folder
         self._broken: str | None = None
         self._running: RunningJob | None = None
@@ -225,7 +251,9 @@ class NetworkActor:
     def _guarded(self, job_id: int, work: Callable[[], list[Reply]]) -> list[Reply | Broken]:
         try:
             return [*work()]
-        except OSError:  # disk full, folder gone: every other network would meet it too
+        except DiskFullError as error:
+            return [Broken(str(error), disk_full=True)]
+        except OSError:  # folder gone, device broken: every other network would meet it too
             return [Broken(traceback.format_exc())]
         except Exception:
             return [JobFailed(job_id, traceback.format_exc())]

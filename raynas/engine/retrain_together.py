@@ -6,13 +6,16 @@ network that cannot be trained fails once; a lost worker starts the job anew fro
 """
 
 import traceback
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray import cloudpickle
 
+from raynas.engine.losses import beside_the_driver
 from raynas.engine.retrain_run import Broken, Fleet, RetrainOptions
+from raynas.engine.storage import as_storage
+from raynas.errors import DiskFullError
+from raynas.storage import remove_tree
 from raynas.training.job import Finished, Job, JobFailed, Notice, Reply, RunningJob
 from raynas.training.objective import TrainingObjective
 from raynas.training.replicas import Replicas
@@ -43,8 +46,9 @@ class TogetherFleet(Fleet):
         self._objective = cloudpickle.dumps(objective)
         self._options = options
         remote: Any = ray.remote
-        self._ear = remote(num_cpus=0)(Ear).remote()
-        self._fit = remote(num_cpus=0, max_retries=0)(_fit)
+        here = beside_the_driver()  # other nodes may go, and with them what was heard
+        self._ear = remote(num_cpus=0, **here)(Ear).remote()
+        self._fit = remote(num_cpus=0, max_retries=0, **here)(_fit)
         self._fits: dict[Any, Job] = {}
         self._closed: set[int] = set()
 
@@ -81,8 +85,6 @@ def _why(fit: Any) -> str:
 
 def _fit(told: dict[str, Any], options: RetrainOptions) -> str:
     """Run one Ray Train job to its end, and say how it ended."""
-    import shutil
-
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -97,7 +99,7 @@ def _fit(told: dict[str, Any], options: RetrainOptions) -> str:
         ),
         run_config=RunConfig(
             name=f"{told['job'].id:06d}",
-            storage_path=str(scratch),
+            **as_storage(scratch),
             failure_config=FailureConfig(max_failures=0),
         ),
     )
@@ -106,7 +108,7 @@ def _fit(told: dict[str, Any], options: RetrainOptions) -> str:
     except Exception:  # whatever ends a Ray Train job; the driver decides what it means
         return traceback.format_exc()
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_tree(scratch)
     return "no error"
 
 
@@ -150,7 +152,7 @@ class _Worker:
     def train(self, objective: TrainingObjective) -> None:
         """Train to the end; the first worker reports."""
         try:
-            running = RunningJob(objective, self._job, Path(self._told["folder"]), self._replicas)
+            running = RunningJob(objective, self._job, self._told["folder"], self._replicas)
             if self._replicas.is_first:
                 notice = running.notice
                 self._tell(*([] if notice is None else [Notice(self._job.id, notice)]))
@@ -161,7 +163,10 @@ class _Worker:
                     self._tell(trained)
             if self._replicas.is_first:
                 self._tell(running.finish())
-        except OSError:  # disk full, folder gone: every other network would meet it too
+        except DiskFullError as error:
+            self._tell(Broken(str(error), disk_full=True))
+            raise
+        except OSError:  # folder gone, device broken: every other network would meet it too
             self._tell(Broken(traceback.format_exc()))
             raise
         except Exception as error:

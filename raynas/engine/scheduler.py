@@ -141,7 +141,9 @@ class UserScheduler(TrialScheduler):
 
 def note_death(dispatcher: Dispatcher, tune_controller: Any, trial: TuneTrial) -> None:
     """Tell the dispatcher of a lost worker; end the experiment if that was one too many."""
-    dispatcher.died(trial, final=trial.status != TuneTrial.ERROR)
+    given_up = trial.status != TuneTrial.ERROR
+    # One that was about to start is given up at the first death, whatever it was allowed.
+    dispatcher.died(trial, given_up=given_up, training=trial.status != TuneTrial.PENDING)
     if dispatcher.error is not None:
         stop_experiment(tune_controller)
 

@@ -7,7 +7,6 @@ every paused trial.
 
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,10 +21,12 @@ from raynas.engine.newcomers import Newcomers
 from raynas.engine.scheduler import PolicyScheduler, UserScheduler
 from raynas.engine.searcher import CandidateSearcher
 from raynas.engine.session import Resources, capacity
+from raynas.engine.storage import as_storage
 from raynas.engine.trainable import CandidateTrainable
 from raynas.scheduling.objective import Objective
 from raynas.scheduling.search import Search
 from raynas.scheduling.simulate import Propose, Score
+from raynas.storage import Location, remove_tree
 
 _MAX_SAMPLES = 10**9
 _CAPACITY_EVERY_S = 5.0
@@ -36,15 +37,18 @@ class RunOptions:
     """How a session runs.
 
     Attributes:
-        folder: The run folder (checkpoints and Tune's scratch files go below it).
+        folder: The run folder; checkpoints go below it.
         workers: Trials side by side (None: as many as the cluster holds, also while it grows).
         resources: What each trial holds.
+        scratch: Where Tune's files go while it runs (None: below the run folder); every worker
+            must reach it.
         max_worker_deaths: How often a candidate's worker may die before the candidate is failed.
     """
 
-    folder: Path
+    folder: Location
     workers: int | None = None
     resources: Resources = field(default_factory=Resources)
+    scratch: Path | None = None
     max_worker_deaths: int = 3
 
 
@@ -79,7 +83,9 @@ def run_search(
         TrialError: every newcomer of a round failed.
     """
     width = _Width(options)
-    newcomers = Newcomers(search, propose, score, num_scorers=width())
+    # On a cluster that has yet to grow to `workers`, they would all sit on the head.
+    num_scorers = min(width(), max(1, capacity(options.resources)))
+    newcomers = Newcomers(search, propose, score, num_scorers=num_scorers)
     dispatcher = Dispatcher(
         search,
         newcomers,
@@ -113,7 +119,8 @@ def _fit(
 ) -> None:
     # It would report every paused trial as one that "did not complete"; errors reach us anyway.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    scratch = options.folder / "tune"
+    scratch = (options.scratch or options.folder) / "tune"
+    remove_tree(scratch)  # of a driver that was killed
     trainable = tune.with_resources(
         tune.with_parameters(
             CandidateTrainable,
@@ -138,7 +145,7 @@ def _fit(
         ),
         run_config=tune.RunConfig(
             name=f"session-{time.time_ns()}",
-            storage_path=str(scratch.resolve()),
+            **as_storage(scratch),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=options.max_worker_deaths),
         ),
@@ -147,7 +154,7 @@ def _fit(
         with _pending_trials(max(8, 2 * width())):
             tuner.fit()
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_tree(scratch)
 
 
 @contextmanager

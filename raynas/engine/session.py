@@ -4,13 +4,15 @@ import math
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 
 from raynas.errors import ConfigError, WorkerError
+from raynas.interrupts import sigterm_as_ctrl_c
 
 _ANSWER_WITHIN_S = 10.0
 
@@ -55,7 +57,8 @@ def connected(
         ConfigError: no Ray answers at the address, or no trial fits this machine.
     """
     if ray.is_initialized():
-        yield False
+        with sigterm_as_ctrl_c():
+            yield False
         return
     target = address or os.environ.get("RAY_ADDRESS") or None
     if target == "local":
@@ -67,11 +70,12 @@ def connected(
         options |= {
             "num_cpus": max(os.cpu_count() or 1, needed),
             "include_dashboard": False,
-            "_node_ip_address": "127.0.0.1",
         }
     _check_answers(target)
     try:
-        ray.init(target, **options)
+        # Without an address Ray would join whatever cluster was last started on this machine.
+        with _loopback() if target is None else nullcontext():
+            ray.init(target or "local", **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ConfigError(
             f"address: no Ray cluster at {target!r}: {' '.join(str(error).split())[:200]}"
@@ -81,9 +85,30 @@ def connected(
     try:
         if target is None:  # a cluster may grow what it lacks; this machine will not
             _check_capacity(resources or Resources())
-        yield target is None
+        with sigterm_as_ctrl_c():
+            yield target is None
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Have a Ray that starts meanwhile listen on 127.0.0.1 only, as it does on macOS and Windows.
+
+    By itself Ray 2.60 takes the address of this machine on Linux, whatever ``_node_ip_address``
+    says, and its servers then listen on all interfaces. The variable is read once, at import, for
+    this process, and again by each process that Ray starts.
+    """
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    given, before = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        os.environ.pop(name)
+        if given is not None:
+            os.environ[name] = given
 
 
 def has_gpus() -> bool:

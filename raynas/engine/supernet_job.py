@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import ray
@@ -24,11 +23,13 @@ from ray import cloudpickle, train
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from raynas.engine.evaluators import EvaluatorPool, Images, start_host
-from raynas.errors import WorkerError
-from raynas.runs.supernet_books import Keep
+from raynas.engine.storage import as_storage
+from raynas.errors import DiskFullError, WorkerError
+from raynas.runs.supernet_books import Keep, saved_steps
 from raynas.runs.supernet_journal import Record
 from raynas.runs.supernet_loop import Ending, Nobody, Place, run_program
 from raynas.selection.program import SupernetProgram
+from raynas.storage import Location, StorePath
 from raynas.supernets.workers import Alone, Distributed, Workers
 
 _FOLLOW_EVERY_S = 0.5
@@ -75,7 +76,7 @@ class SupernetOptions:
         max_worker_deaths: How often training workers are started again.
     """
 
-    folder: Path
+    folder: Location
     keep: Keep
     workers: int
     cpus: float
@@ -99,7 +100,8 @@ def run_supernet(
         How it ended; None if it was interrupted.
 
     Raises:
-        WorkerError: workers cannot work, or died too often.
+        DiskFullError: there is no room for what they write.
+        WorkerError: workers cannot work, or died too often with no step done in between.
     """
     pickled = cloudpickle.dumps(job)
     host = None
@@ -113,12 +115,27 @@ def run_supernet(
     }
     try:
         with _train_settings(), _followed(notify):
-            return _fit(config, options)
+            return _fit_while_it_goes_on(config, options)
     finally:
         if host is not None:
             ray.kill(host)
         for name in _LEFTOVERS:
             (options.folder / "checkpoints" / name).unlink(missing_ok=True)
+
+
+def _fit_while_it_goes_on(config: dict[str, Any], options: SupernetOptions) -> Ending | None:
+    """Start workers again after deaths too many for Ray Train, as long as steps are done between.
+
+    Over a long run on machines that may go at any time, deaths add up; only those with nothing
+    done in between say that workers cannot work.
+    """
+    while True:
+        before = saved_steps(options.folder / "checkpoints")[-1:]
+        try:
+            return _fit(config, options)
+        except WorkerError:
+            if saved_steps(options.folder / "checkpoints")[-1:] == before:
+                raise
 
 
 def _fit(config: dict[str, Any], options: SupernetOptions) -> Ending | None:
@@ -138,7 +155,7 @@ def _fit(config: dict[str, Any], options: SupernetOptions) -> Ending | None:
         ),
         run_config=train.RunConfig(
             name="checkpoints",
-            storage_path=str(options.folder.resolve()),
+            **as_storage(options.folder),
             failure_config=train.FailureConfig(max_failures=options.max_worker_deaths),
         ),
     )
@@ -147,6 +164,9 @@ def _fit(config: dict[str, Any], options: SupernetOptions) -> Ending | None:
     except (KeyboardInterrupt, SystemExit):  # Ray turns the first Ctrl-C into the second of these
         return None
     except TrainingFailedError as error:
+        for cause in _causes(error):
+            if isinstance(cause, DiskFullError):
+                raise DiskFullError(str(cause)) from None
         raise WorkerError(_in_short(error)) from None
     ending = result.return_value
     assert isinstance(ending, Ending)
@@ -174,25 +194,35 @@ def _work(config: dict[str, Any]) -> Ending:
     return run_program(program, workers, scoring, place, _report)
 
 
-def _report(record: Record, checkpoint: Path | None) -> None:
+def _report(record: Record, checkpoint: Location | None) -> None:
     metrics = {key: record[key] for key in ("step", "phase", "event", "epoch")}
     train.report(
         metrics,
-        checkpoint=None if checkpoint is None else train.Checkpoint(str(checkpoint)),
+        checkpoint=None if checkpoint is None else _as_checkpoint(checkpoint),
         # It lies where it shall stay, whole, and synced to disk.
         checkpoint_upload_mode=train.CheckpointUploadMode.NO_UPLOAD,
     )
 
 
+def _as_checkpoint(place: Location) -> train.Checkpoint:
+    if isinstance(place, StorePath):
+        return train.Checkpoint(place.key, place.filesystem)
+    return train.Checkpoint(str(place))
+
+
 def _in_short(error: TrainingFailedError) -> str:
     """Return what happened on the first worker that said something, as it said it."""
     failures = getattr(error, "worker_failures", {})
-    for rank in sorted(failures):
-        inner = failures[rank]
-        cause = getattr(inner, "cause", None) or inner
+    for rank, cause in zip(sorted(failures), _causes(error), strict=True):
         text = "".join(traceback.format_exception(cause)).strip()
         return f"training workers failed, number {rank} with:\n{text}"
     return f"training workers failed: {error}"
+
+
+def _causes(error: TrainingFailedError) -> list[BaseException]:
+    """Return what the workers that failed raised, by rank."""
+    failures = getattr(error, "worker_failures", {})
+    return [getattr(failures[r], "cause", None) or failures[r] for r in sorted(failures)]
 
 
 @contextmanager

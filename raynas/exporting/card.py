@@ -11,6 +11,7 @@ from raynas.loading import Loaded
 from raynas.networks.cost import flops, num_params
 from raynas.networks.priced import Timed
 from raynas.runs.folder import RunFolder
+from raynas.storage import Location
 from raynas.training.learner import auxiliary_of
 
 CARD = "card.md"
@@ -20,7 +21,7 @@ _NAMES = ("network.pt2", "network.onnx", "network.py", "network.safetensors")
 _LATENCY_BATCHES = (1, 32)
 
 
-def read_run(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def read_run(folder: Location) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Return the manifest and the config of a run; empty ones beside a bare `best.json`."""
     run = RunFolder(folder, None)
     try:

@@ -20,35 +20,50 @@ from raynas.runs.folder import RunFolder
 _KINDS = {"search": "Search", "supernet": "Supernet", "retrain": "Retraining"}
 
 
-def report_html(run: Path, kind: str) -> str:
+def report_html(folder: RunFolder) -> str:
     """Return the report of a run as one HTML file.
 
     Args:
-        run: The run folder.
-        kind: ``search``, ``supernet``, ``retrain`` or ``compare``.
+        folder: The run folder, of a known kind (``search``, ``supernet`` or ``retrain``).
 
     Raises:
         RunFolderError: it holds no such run, one without results, or one that cannot be read.
         UsageError: matplotlib is not installed.
     """
     new_figure(1, 1)  # before anything is read: without matplotlib there is no report
-    footer = f"Written by raynas {version('raynas')} from the files of the run folder."
-    if kind == "compare":
-        return render(comparison_page(read_comparison(run), footer))
-    folder = RunFolder(run, kind)
+    kind = str(folder.kind)
     manifest: Mapping[str, Any] = folder.read_manifest()
     summary, sections = _contents(folder, kind)
     finished = bool(manifest.get("finished"))
     state = "running" if folder.is_locked() else "done" if finished else "interrupted"
     page = Page(
         kind=_KINDS[kind],
-        title=run.resolve().name,
+        title=folder.location.resolve().name,
         state=state,
         summary=STATES.get(state, "") + summary,
-        sections=[*sections, *diagnostics_sections(run), provenance(folder, manifest)],
-        footer=footer,
+        sections=[*sections, *diagnostics_sections(folder.path), provenance(folder, manifest)],
+        footer=_footer(),
     )
     return render(page)
+
+
+def comparison_html(files: Path, title: str) -> str:
+    """Return the report of a comparison as one HTML file.
+
+    Args:
+        files: A local folder with its files.
+        title: What the comparison is called.
+
+    Raises:
+        RunFolderError: it has not ended, or a file cannot be read.
+        UsageError: matplotlib is not installed.
+    """
+    new_figure(1, 1)
+    return render(comparison_page(read_comparison(files), title, _footer()))
+
+
+def _footer() -> str:
+    return f"Written by raynas {version('raynas')} from the files of the run folder."
 
 
 def _contents(folder: RunFolder, kind: str) -> tuple[str, list[Section]]:

@@ -46,7 +46,7 @@ def _config(folder: RunFolder) -> list[More | Prose]:
     try:
         text = folder.config.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RunFolderError(f"{folder.config}: cannot be read: {error}") from None
+        raise RunFolderError(f"{folder.config_name}: cannot be read: {error}") from None
     return [More("The whole config", [Code(text)])]
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from raynas.config import SearchConfig, validate
 from raynas.errors import RunFolderError
 from raynas.runs.folder import RunFolder
-from raynas.runs.journal import Entry, read_journal
+from raynas.runs.journal import Entry, read_journal, recorded
 from raynas.runs.views import architecture_row
 from raynas.scheduling.candidate import Candidate
 from raynas.scheduling.events import Proposed, Reported, Started
@@ -96,17 +96,17 @@ def read_search(folder: RunFolder) -> SearchRun:
     Raises:
         RunFolderError: nothing has been trained yet, or the journal cannot be read.
     """
-    config = validate(SearchConfig, folder.read_config(), where=f"{folder.config}: ")
+    config = validate(SearchConfig, folder.read_config(), where=f"{folder.config_name}: ")
     history = read_journal(folder.journal)[0] if folder.journal.exists() else []
     reader = _Reader(config)
     try:
-        for entry in history:
+        for entry in recorded(reader.pool, history, folder.journal):
             reader.hear(entry)
     except (ValueError, IndexError) as error:
         raise RunFolderError(f"{folder.journal}: not the journal of a search: {error}") from None
     if reader.pool.best() is None:
         raise RunFolderError(
-            f"{folder.path}: no architecture has reached a level yet: nothing to report"
+            f"{folder}: no architecture has reached a level yet: nothing to report"
         )
     return SearchRun(
         folder.path,
@@ -135,7 +135,6 @@ class _Reader:
 
     def hear(self, entry: Entry) -> None:
         event, elapsed_s = entry
-        self.pool.record(event)
         self.pool.elapsed_s = elapsed_s
         spent = self.pool.spent_epochs
         if isinstance(event, Proposed):

@@ -76,10 +76,10 @@ def read_supernet(folder: RunFolder) -> SupernetRun:
     Raises:
         RunFolderError: no epoch has been trained yet, or a file cannot be read.
     """
-    config = validate(SupernetConfig, folder.read_config(), where=f"{folder.config}: ")
+    config = validate(SupernetConfig, folder.read_config(), where=f"{folder.config_name}: ")
     log, _ = read_supernet_journal(folder.journal)
     if not log.epochs:
-        raise RunFolderError(f"{folder.path}: no epoch has been trained yet: nothing to report")
+        raise RunFolderError(f"{folder}: no epoch has been trained yet: nothing to report")
     theta, best = folder.path / "alpha.parquet", folder.path / "best.json"
     return SupernetRun(
         folder.path,

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from raynas.config import Choice, ResourcesConfig, Section, merge_layers, validate
+from raynas.config import Choice, ResourcesConfig, Section, merge_layers, read_choice, validate
 from raynas.errors import ConfigError, nearest
 from raynas.registry import lookup
 from raynas.retraining.protocols import PROTOCOLS, Protocol
@@ -119,9 +119,8 @@ def resolve(
     merged = merge_layers(*layers, assignments=assignments)
     if "data" not in merged:
         raise ConfigError(f"data: preset {name!r} has none of its own: say which with --data")
-    if isinstance(merged["data"], str):
-        merged["data"] = {"name": merged["data"]}
-    merged["data"] = {**protocol.data_options, **merged["data"]}
+    chosen = read_choice(merged["data"], "data")
+    merged["data"] = {**protocol.data_options, **chosen.model_dump()}
     return _with_training_only_options(validate(RetrainConfig, merged))
 
 

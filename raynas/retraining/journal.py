@@ -4,14 +4,15 @@ The truth of a retraining is this file and the checkpoints: an epoch whose line 
 told again from the checkpoint. A torn last line is dropped.
 """
 
-import json
-import os
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from raynas.errors import RunFolderError
+from raynas.plain import check_fields, parse_json
+from raynas.retraining.records import Records
+from raynas.runs.journal import RecordFile
 from raynas.training.job import Finished, JobFailed, Notice, Reply, Trained
 
 Entry = tuple[Reply, float]
@@ -19,6 +20,34 @@ Entry = tuple[Reply, float]
 
 _BY_NAME: dict[str, type] = {"trained": Trained, "finished": Finished, "failed": JobFailed}
 _NAMES = {kind: name for name, kind in _BY_NAME.items()}
+
+
+_KINDS = {
+    **dict.fromkeys(("job", "epoch", "num_params", "flops"), "whole number"),
+    **dict.fromkeys(("t", "accuracy", "loss"), "number"),
+    **dict.fromkeys(("event", "part", "error"), "text"),
+    "metrics": "numbers by name",
+    "confusion": "list of rows of whole numbers",
+}
+"""What each field must be."""
+
+
+def heard(records: Records, history: Iterable[Entry], name: object) -> None:
+    """Have records hear all that a journal holds.
+
+    Args:
+        records: Of the jobs that the config names.
+        history: The entries.
+        name: What to call the journal.
+
+    Raises:
+        RunFolderError: it speaks of a job that the config does not name.
+    """
+    for number, (reply, elapsed_s) in enumerate(history, start=1):
+        if reply.job >= len(records):
+            raise RunFolderError(f"{name}, line {number}: there is no job {reply.job}")
+        records.hear(reply)
+        records.elapsed_s = elapsed_s
 
 
 def read_retraining(path: Path) -> tuple[list[Entry], int]:
@@ -39,7 +68,7 @@ def read_retraining(path: Path) -> tuple[list[Entry], int]:
         try:
             if not line.endswith(b"\n"):
                 raise ValueError("torn")
-            entries.append(_parse(json.loads(line)))
+            entries.append(_parse(parse_json(line)))
         except (ValueError, KeyError, TypeError) as error:
             if number == len(lines):
                 break
@@ -50,38 +79,15 @@ def read_retraining(path: Path) -> tuple[list[Entry], int]:
 
 def _parse(value: dict[str, Any]) -> Entry:
     fields = dict(value)
+    check_fields(fields, _KINDS)
     elapsed_s, kind = float(fields.pop("t")), _BY_NAME[fields.pop("event")]
     return kind(**fields), elapsed_s
 
 
-class RetrainJournal:
-    """The writing end.
-
-    Args:
-        path: The file; created if missing.
-        size: Bytes to keep of an existing file.
-    """
-
-    def __init__(self, path: Path, size: int = 0) -> None:
-        self._file = path.open("ab")
-        self._file.truncate(size)
+class RetrainJournal(RecordFile):
+    """The writing end."""
 
     def append(self, reply: Reply, elapsed_s: float) -> None:
         """Write what was heard and wait until it is on disk; notices are not kept."""
-        if isinstance(reply, Notice):
-            return
-        record = {"t": round(elapsed_s, 3), "event": _NAMES[type(reply)], **asdict(reply)}
-        self._file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def __enter__(self) -> "RetrainJournal":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
+        if not isinstance(reply, Notice):
+            self.write({"t": round(elapsed_s, 3), "event": _NAMES[type(reply)], **asdict(reply)})

@@ -3,18 +3,18 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from raynas.config import validate
 from raynas.errors import ConfigError, DataError, RunFolderError, SpaceError
 from raynas.retraining.config import RetrainConfig
-from raynas.retraining.journal import RetrainJournal, read_retraining
+from raynas.retraining.journal import RetrainJournal, heard, read_retraining
 from raynas.retraining.records import Records, choose, make_jobs, summarise
 from raynas.retraining.sources import make_space
 from raynas.retraining.views import RetrainViews
 from raynas.runs.folder import RunFolder
 from raynas.spaces.architecture import Architecture
+from raynas.storage import Location
 from raynas.training.data import make_spec
 from raynas.training.job import Job, Notice, Reply, run_here
 from raynas.training.objective import TrainingObjective
@@ -41,7 +41,7 @@ class RetrainResult:
         notices: What is no error.
     """
 
-    folder: Path
+    folder: Location
     finished: bool
     summary: list[dict[str, Any]]
     best: str | None
@@ -162,30 +162,31 @@ class RetrainSession:
                 self._config = self._config.model_copy(update={"resources": resolved})
                 self._objective = make_objective(self._config)
             options = RetrainOptions(
-                self._folder.path.resolve(), resources, self._config.workers, per_network
+                self._folder.location.resolve(), resources, self._config.workers, per_network
             )
             return self._run(facts, lambda jobs, it: run_jobs(jobs, it, options))
 
     def _run(self, facts: dict[str, Any], drive: Drive) -> RetrainResult:
-        if self._resumed:
-            self._folder.lock()
-        else:
-            given = {"seed": self._config.seed, "data": facts}
-            self._folder.create(self._config.model_dump(mode="json"), given)
-        try:
-            self._check_data(facts)
-            # Read under the lock: whoever held it until now may just have written.
-            history, size = read_retraining(self._folder.journal)
-            with RetrainJournal(self._folder.journal, size) as journal:
-                return self._train(facts, drive, journal, history)
-        finally:
-            self._folder.unlock()
+        with self._folder.in_need_of_room():
+            if self._resumed:
+                self._folder.lock()
+            else:
+                given = {"seed": self._config.seed, "data": facts}
+                self._folder.create(self._config.model_dump(mode="json"), given)
+            try:
+                self._check_data(facts)
+                # Read under the lock: whoever held it until now may just have written.
+                history, size = read_retraining(self._folder.journal)
+                with RetrainJournal(self._folder.journal, size) as journal:
+                    return self._train(facts, drive, journal, history)
+            finally:
+                self._folder.unlock()
 
     def _check_data(self, facts: dict[str, Any]) -> None:
         before = self._folder.read_manifest().get("data", {}).get("fingerprint")
         if before != facts["fingerprint"]:
             raise RunFolderError(
-                f"{self._folder.path} began with other data: {self._config.data.name} has changed"
+                f"{self._folder} began with other data: {self._config.data.name} has changed"
             )
 
     def _train(
@@ -198,9 +199,7 @@ class RetrainSession:
         config = self._config
         texts = [one.text for one in config.architectures]
         records = Records(make_jobs(texts, config.seeds, config.seed))
-        for reply, elapsed_s in history:
-            records.hear(reply)
-            records.elapsed_s = elapsed_s
+        heard(records, history, self._folder.journal)
         views = RetrainViews(self._folder, config, self._objective.training, records, facts)
         notices: list[str] = []
         started = time.monotonic() - records.elapsed_s
@@ -229,7 +228,7 @@ class RetrainSession:
         ]
         assert finished or interrupted, "the engine left jobs undone"
         return RetrainResult(
-            folder=self._folder.path,
+            folder=self._folder.location,
             finished=finished,
             summary=summarise(records, views.labels),
             best=views.labels[chosen[0].job.architecture] if chosen else None,

@@ -1,12 +1,12 @@
 """Which architectures a user means: a text, a published name, a `best.json`, a run folder."""
 
-import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raynas.config import Choice, SearchConfig, construct, validate
+from raynas.config import Choice, SearchConfig, construct, read_choice, validate
 from raynas.errors import (
     ConfigError,
     InvalidArchitectureError,
@@ -14,14 +14,16 @@ from raynas.errors import (
     SpaceError,
     UsageError,
 )
+from raynas.plain import parse_json
 from raynas.registry import foreign_code, lookup
 from raynas.runs.folder import RunFolder
-from raynas.runs.journal import read_journal
+from raynas.runs.journal import read_journal, recorded
 from raynas.scheduling.candidate import Candidate
 from raynas.scheduling.pool import Pool
 from raynas.spaces import SPACES
 from raynas.spaces.published import PUBLISHED
 from raynas.spaces.space import SearchSpace
+from raynas.storage import StorePath, location
 
 _GUESSED = ("darts", "nasbench201", "nasbench101")
 """Spaces whose texts are known by their form."""
@@ -66,15 +68,16 @@ def find(
     if top is not None and top < 1:
         raise ConfigError(f"top: {top} must be at least 1")
     found: list[Found] = []
-    for one in given:
-        path = _existing(one)
+    in_stores = {one: _from_store(one) for one in given}
+    paths = [_existing(one, in_stores[one]) for one in given]
+    for one, path in zip(given, paths, strict=True):
         if path is None:
             found.append(_of_text(one, space))
         elif path.is_dir():
             found += _of_folder(path, top or 1, trust_code)
         else:
             found.append(_of_file(path, trust_code))
-    folders = [path for path in map(_existing, given) if path is not None and path.is_dir()]
+    folders = [path for path in paths if path is not None and path.is_dir()]
     if top is not None and not folders:
         raise ConfigError("top: is for run folders, and none is given")
     return _of_one_space(found, space)
@@ -107,12 +110,25 @@ def ranked(pool: Pool) -> list[Candidate]:
     return sorted(reached, key=lambda c: (-c.level, c.rank_key(c.level)))
 
 
-def _existing(given: str) -> Path | None:
+def _from_store(given: str) -> RunFolder | None:
+    """Return the run that is meant by a URI of it, or of its `best.json`; None: no URI."""
+    place = location(given)
+    if not isinstance(place, StorePath):
+        return None
+    run = RunFolder(place.parent if place.name.endswith(".json") else place, None)
+    run.check_is_run()
+    return run
+
+
+def _existing(given: str, in_store: RunFolder | None) -> Path | None:
     """Return the file or folder that is meant; None if it is none, as a genotype is too long for.
 
     A text that is longer than a name may be makes `stat` fail (ENAMETOOLONG).
     """
-    path = Path(given).expanduser()
+    if in_store is not None:  # copies, as long as it lasts
+        name = location(given).name
+        return in_store.path / name if name.endswith(".json") else in_store.path
+    path = Path(os.path.expanduser(given))  # unlike Path's, leaves a ~name of nobody as it is
     try:
         return path if path.exists() else None
     except OSError:
@@ -126,17 +142,18 @@ def _of_folder(path: Path, top: int, trust_code: bool) -> list[Found]:
         if top > 1:
             raise ConfigError(f"top: {path} is no search; its best.json names one architecture")
         return [_of_file(path / "best.json", trust_code)]
-    config = validate(SearchConfig, folder.read_config(), where=f"{folder.config}: ")
+    config = validate(SearchConfig, folder.read_config(), where=f"{folder.config_name}: ")
     if "space" in folder.read_manifest().get("own_parts", []):
         raise RunFolderError(
             f"{path} was searched in a space that was passed as an object: "
             "give the architecture as a text, and --space module:Class"
         )
     if not trust_code:
-        refuse_foreign(config.space, folder.config)
+        refuse_foreign(config.space, folder.config_name)
     pool = Pool(config.levels)
-    for event, _ in read_journal(folder.journal)[0] if folder.journal.exists() else []:
-        pool.record(event)
+    history = read_journal(folder.journal)[0] if folder.journal.exists() else []
+    for _ in recorded(pool, history, folder.journal):
+        pass
     best = ranked(pool)
     if not best:
         raise RunFolderError(f"{path}: no architecture has finished a level yet")
@@ -153,7 +170,7 @@ def _of_folder(path: Path, top: int, trust_code: bool) -> list[Found]:
 def _of_file(path: Path, trust_code: bool) -> Found:
     facts = read_best(path)
     try:
-        space, text = Choice.model_validate(facts["space"]), str(facts["architecture"])
+        space, text = read_choice(facts["space"], "space"), str(facts["architecture"])
     except (ValueError, KeyError) as error:
         raise RunFolderError(f"{path}: not the best.json of a run: {error}") from None
     if not trust_code:
@@ -161,7 +178,7 @@ def _of_file(path: Path, trust_code: bool) -> Found:
     data = None
     if (path.parent / "config.yaml").exists():
         stored = RunFolder(path.parent, None).read_config().get("data")
-        data = None if stored is None else _without_cuts(Choice.model_validate(stored))
+        data = None if stored is None else _without_cuts(read_choice(stored, f"{path}: data"))
     return Found(text, path.resolve().parent.name, space, data)
 
 
@@ -172,7 +189,7 @@ def read_best(path: Path) -> Mapping[str, Any]:
         RunFolderError: it is not there, or no JSON object.
     """
     try:
-        facts = json.loads(path.read_text())
+        facts = parse_json(path.read_text())
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:

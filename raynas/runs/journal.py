@@ -6,13 +6,17 @@ last one and is dropped; whatever was in it had not happened yet.
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from raynas.disk import writing
 from raynas.errors import RunFolderError
+from raynas.plain import check_fields, parse_json
 from raynas.scheduling.events import Event, event_from_json, event_to_json
+from raynas.scheduling.pool import Pool
+from raynas.storage import Location
 
 Entry = tuple[Event, float]
 """An event and the run's elapsed seconds when it happened."""
@@ -21,7 +25,7 @@ Entry = tuple[Event, float]
 _Line = TypeVar("_Line")
 
 
-def read_journal(path: Path) -> tuple[list[Entry], int]:
+def read_journal(path: Location) -> tuple[list[Entry], int]:
     """Read a journal of pool events.
 
     Returns:
@@ -33,7 +37,7 @@ def read_journal(path: Path) -> tuple[list[Entry], int]:
     return read_lines(path, _parse)
 
 
-def read_lines(path: Path, parse: Callable[[bytes], _Line]) -> tuple[list[_Line], int]:
+def read_lines(path: Location, parse: Callable[[bytes], _Line]) -> tuple[list[_Line], int]:
     """Read an append-only file line by line.
 
     Args:
@@ -66,10 +70,30 @@ def read_lines(path: Path, parse: Callable[[bytes], _Line]) -> tuple[list[_Line]
 
 
 def _parse(line: bytes) -> Entry:
-    value: Any = json.loads(line)
-    if not isinstance(value, dict) or not isinstance(value.get("t"), int | float):
+    value: Any = parse_json(line)
+    if not isinstance(value, dict) or "t" not in value:
         raise RunFolderError("not a journal entry")
+    check_fields(value, {"t": "number"})
     return event_from_json({k: v for k, v in value.items() if k != "t"}), float(value["t"])
+
+
+def recorded(pool: Pool, history: Iterable[Entry], name: object) -> Iterator[Entry]:
+    """Yield the entries of a journal, each once the pool has recorded it.
+
+    Args:
+        pool: Where they are recorded.
+        history: The entries.
+        name: What to call the journal.
+
+    Raises:
+        RunFolderError: an entry contradicts those before it, or the config: somebody wrote it.
+    """
+    for number, (event, elapsed_s) in enumerate(history, start=1):
+        try:
+            pool.record(event)
+        except (ValueError, IndexError) as error:
+            raise RunFolderError(f"{name}, line {number}: cannot be: {error}") from None
+        yield event, elapsed_s
 
 
 class RecordFile:
@@ -81,13 +105,34 @@ class RecordFile:
     """
 
     def __init__(self, path: Path, size: int = 0) -> None:
-        self._file = path.open("ab")
+        self._path = path
+        self._file = path.open("ab", buffering=0)  # no line may wait in a buffer
         self._file.truncate(size)
+        self._failure: OSError | None = None
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Write one line and wait until it is on disk."""
-        self._file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
-        self._file.flush()
+        """Write one line and wait until it is on disk.
+
+        Raises:
+            DiskFullError: there is no room. What was written of the line is taken back, and no
+                later line is taken: what happened in between would be missing before it.
+        """
+        if self._failure is not None:
+            raise self._failure
+        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        size = self._file.seek(0, os.SEEK_END)
+        try:
+            with writing(self._path):
+                self._append(line)
+        except OSError as error:
+            self._failure = error
+            self._file.truncate(size)
+            raise
+
+    def _append(self, line: bytes) -> None:
+        rest = memoryview(line)
+        while rest:
+            rest = rest[self._file.write(rest) :]
         os.fsync(self._file.fileno())
 
     def close(self) -> None:

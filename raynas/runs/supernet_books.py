@@ -6,21 +6,26 @@ it: a worker of a driver that was killed may live a little longer than the drive
 """
 
 import fcntl
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Protocol
 
-from raynas.errors import CheckpointError, WorkerError
+from raynas.errors import CheckpointError, RunFolderError, WorkerError
 from raynas.runs.journal import RecordFile
+from raynas.runs.lease import Lease
+from raynas.runs.remote import StoreRecords
 from raynas.runs.supernet_journal import Record, SupernetLog, read_supernet_journal
+from raynas.storage import Location, StorePath, remove_tree
 from raynas.training.checkpoint import load_checkpoint, save_checkpoint
 
 CHECKPOINT = "supernet.pt"
 _WAIT_FOR_WRITER_S = 120.0
 _ASK_EVERY_S = 0.2
+_SIGN_EVERY_S = 5.0
+_GONE_AFTER_S = 30.0
 
 
 class Keep(Protocol):
@@ -41,32 +46,37 @@ class SupernetBooks:
     """The journal and the checkpoints of one session, in the hands of worker 0.
 
     Args:
-        folder: The run folder.
+        folder: The run folder, local or in a store.
         keep: Which checkpoints stay.
         from_step: Steps that the workers have restored.
         facts: What else the journal shall say of the session.
         notices: What there is to say that is no error.
+        check: Raises if another worker has become the writer.
     """
 
     def __init__(
         self,
-        folder: Path,
+        folder: Location,
         keep: Keep,
         *,
         from_step: int,
         facts: Record,
         notices: list[str],
+        check: Callable[[], object] = lambda: None,
     ) -> None:
+        self._check = check
         self._checkpoints = folder / "checkpoints"
         self._keep = keep
         path = folder / "journal.jsonl"
         self._log, size = read_supernet_journal(path)
-        self._file = RecordFile(path, size)
+        self._file: RecordFile | StoreRecords = (
+            RecordFile(path, size) if isinstance(path, Path) else StoreRecords(path, size)
+        )
         self._started = time.monotonic()
         self._write({"event": "session", "from_step": from_step, **facts, "notices": notices})
         self._before_s = self._log.elapsed_s
 
-    def keep(self, record: Record, state: dict[str, Any]) -> Path:
+    def keep(self, record: Record, state: dict[str, Any]) -> Location:
         """Write down a step, then what it led to.
 
         Args:
@@ -79,7 +89,8 @@ class SupernetBooks:
         elapsed_s = self._before_s + time.monotonic() - self._started
         self._write({**record, "elapsed_s": round(elapsed_s, 3)})
         folder = self._checkpoints / step_name(record["step"])
-        folder.mkdir(parents=True, exist_ok=True)
+        if isinstance(folder, Path):
+            folder.mkdir(parents=True, exist_ok=True)
         save_checkpoint(folder / CHECKPOINT, state, sync=True)
         self._tidy()
         return folder
@@ -95,6 +106,7 @@ class SupernetBooks:
         self._file.close()
 
     def _write(self, record: Record) -> None:
+        self._check()
         self._file.write(record)
         self._log.hear(record)
 
@@ -102,7 +114,7 @@ class SupernetBooks:
         staying = self._staying()
         for step in saved_steps(self._checkpoints):
             if step not in staying:
-                shutil.rmtree(self._checkpoints / step_name(step))
+                remove_tree(self._checkpoints / step_name(step))
 
     def _staying(self) -> set[int]:
         done = [record["step"] for record in self._log.steps]
@@ -114,12 +126,27 @@ class SupernetBooks:
 
 
 @contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
+def sole_writer(folder: Location) -> Iterator[Callable[[], object]]:
     """Be the only worker that writes into a run folder.
+
+    Yields:
+        What raises `RunFolderError` once another worker has become the writer: only in a store,
+        whose leases may be lost.
 
     Raises:
         WorkerError: another one still does, after minutes.
     """
+    if isinstance(folder, StorePath):
+        lease = Lease(folder / ".writer", str(folder), every_s=_SIGN_EVERY_S, stale_s=_GONE_AFTER_S)
+        try:
+            lease.take(_WAIT_FOR_WRITER_S)
+        except RunFolderError as error:
+            raise WorkerError(str(error)) from None
+        try:
+            yield lease.check
+        finally:
+            lease.release()
+        return
     deadline = time.monotonic() + _WAIT_FOR_WRITER_S
     with (folder / ".writer.lock").open("wb") as file:
         while True:
@@ -130,7 +157,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
                 if time.monotonic() > deadline:
                     raise WorkerError(f"{folder}: another worker is writing into it") from None
                 time.sleep(_ASK_EVERY_S)
-        yield
+        yield lambda: None
 
 
 def step_name(step: int) -> str:
@@ -138,9 +165,14 @@ def step_name(step: int) -> str:
     return f"step-{step:06d}"
 
 
-def saved_steps(checkpoints: Path) -> list[int]:
+def saved_steps(checkpoints: Location) -> list[int]:
     """Return the steps that have a checkpoint, ascending."""
-    found = checkpoints.glob(f"step-*/{CHECKPOINT}")
+    found: Iterable[Location]
+    if isinstance(checkpoints, Path):
+        found = checkpoints.glob(f"step-*/{CHECKPOINT}")
+    else:
+        there = (path for path, _ in checkpoints.files(below=True))
+        found = (p for p in there if fnmatch(f"{p.parent.name}/{p.name}", f"step-*/{CHECKPOINT}"))
     return sorted(int(path.parent.name.removeprefix("step-")) for path in found)
 
 
@@ -149,7 +181,7 @@ def last_of_search(log: SupernetLog) -> list[int]:
     return [record["step"] for record in reversed(log.steps) if record["phase"] == "search"]
 
 
-def newest_checkpoint(checkpoints: Path) -> tuple[int, dict[str, Any] | None, list[str]]:
+def newest_checkpoint(checkpoints: Location) -> tuple[int, dict[str, Any] | None, list[str]]:
     """Read the newest checkpoint that can be read.
 
     Returns:

@@ -9,16 +9,27 @@ Three kinds of lines:
 * ``failed``: training came to an end that no repetition changes.
 """
 
-import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from raynas.errors import RunFolderError
+from raynas.plain import check_fields, parse_json
 from raynas.runs.journal import read_lines
+from raynas.storage import Location
 
 Record = dict[str, Any]
 """A line of the journal."""
+
+
+_KINDS = {
+    **dict.fromkeys(("from_step", "step", "epoch", "num_epochs"), "whole number"),
+    **dict.fromkeys(("phase", "error"), "text"),
+    **dict.fromkeys(("decisions", "notices"), "list"),
+    "metrics": "mapping or nothing",
+    "architecture": "text or nothing",
+    "elapsed_s": "number",
+}
+"""What each field must be, where it is."""
 
 
 @dataclass(slots=True)
@@ -83,7 +94,7 @@ class SupernetLog:
         return [notice for session in self.sessions for notice in session["notices"]]
 
 
-def read_supernet_journal(path: Path) -> tuple[SupernetLog, int]:
+def read_supernet_journal(path: Location) -> tuple[SupernetLog, int]:
     """Read a journal; there may be none yet.
 
     Returns:
@@ -102,11 +113,12 @@ def read_supernet_journal(path: Path) -> tuple[SupernetLog, int]:
 
 
 def _parse(line: bytes) -> Record:
-    value: Any = json.loads(line)
+    value: Any = parse_json(line)
     if not isinstance(value, dict) or not isinstance(value.get("event"), str):
         raise RunFolderError("not a journal entry")
     needed = {"session": ("from_step", "notices"), "failed": ("error",)}
     for key in needed.get(value["event"], ("step", "phase", "epoch", "elapsed_s", "decisions")):
         if key not in value:
             raise RunFolderError(f"not an entry of a supernet run: {key} is missing")
+    check_fields(value, _KINDS)
     return value

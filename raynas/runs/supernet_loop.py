@@ -7,12 +7,11 @@ to run `run_program` on each of them, as often as they die.
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from raynas.errors import TrialError, WorkerError
+from raynas.errors import DiskFullError, TrialError, WorkerError
 from raynas.runs.supernet_books import (
     CHECKPOINT,
     Keep,
@@ -24,6 +23,7 @@ from raynas.runs.supernet_books import (
 from raynas.runs.supernet_journal import Record, read_supernet_journal
 from raynas.selection.program import SupernetProgram
 from raynas.selection.scoring import Request
+from raynas.storage import Location
 from raynas.supernets.candidates import BatchScores
 from raynas.supernets.workers import Workers
 from raynas.training.checkpoint import load_checkpoint
@@ -66,9 +66,11 @@ class Ending:
 
     Attributes:
         failure: What no repetition changes; None if the program is finished.
+        disk_full: What could not be written for want of room, if that is how it ended.
     """
 
     failure: str | None = None
+    disk_full: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +78,19 @@ class Place:
     """Where a session writes.
 
     Attributes:
-        folder: The run folder.
+        folder: The run folder, local or in a store.
         keep: Which checkpoints stay.
         session: A name for all starts of workers by one driver.
         facts: What the journal shall say of the workers.
     """
 
-    folder: Path
+    folder: Location
     keep: Keep
     session: str
     facts: Record = field(default_factory=dict)
 
 
-Report = Callable[[Record, Path | None], object]
+Report = Callable[[Record, Location | None], object]
 """Hears of a step on every worker: what it did, and on worker 0 the folder of its checkpoint."""
 
 
@@ -111,9 +113,21 @@ def run_program(
     Raises:
         CheckpointError: checkpoints are there, but none that can be read, or of another run.
         TrialError: training failed; if another start would only repeat it, it returns it instead.
+        DiskFullError: no room for what is written; where there is one worker, it returns it.
         WorkerError: another worker is writing into the folder.
     """
-    with sole_writer(place.folder) if workers.rank == 0 else nullcontext():
+    try:
+        return _run_to_an_end(program, workers, scoring, place, report)
+    except DiskFullError as error:
+        if workers.size > 1:  # the others may wait for us
+            raise
+        return Ending(disk_full=str(error))
+
+
+def _run_to_an_end(
+    program: SupernetProgram, workers: Workers, scoring: Scoring, place: Place, report: Report
+) -> Ending:
+    with sole_writer(place.folder) if workers.rank == 0 else nullcontext() as check:
         known = workers.broadcast(_known_failure(place) if workers.rank == 0 else None)
         if known is not None:
             return Ending(known)
@@ -122,7 +136,12 @@ def run_program(
         if workers.rank == 0:
             facts = {"session": place.session, "workers": workers.size, **place.facts}
             books = SupernetBooks(
-                place.folder, place.keep, from_step=step, facts=facts, notices=notices
+                place.folder,
+                place.keep,
+                from_step=step,
+                facts=facts,
+                notices=notices,
+                check=check or (lambda: None),
             )
         try:
             _run(program, workers, scoring, books, report)
@@ -169,7 +188,7 @@ def _known_failure(place: Place) -> str | None:
     return str(log.failure["error"])
 
 
-def _restore(program: SupernetProgram, workers: Workers, folder: Path) -> tuple[int, list[str]]:
+def _restore(program: SupernetProgram, workers: Workers, folder: Location) -> tuple[int, list[str]]:
     """Load the checkpoint that worker 0 finds newest; return its step, and what to say."""
     checkpoints = folder / "checkpoints"
     step, state, notices = newest_checkpoint(checkpoints) if workers.rank == 0 else (0, None, [])

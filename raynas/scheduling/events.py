@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from raynas.errors import RunFolderError
+from raynas.plain import check_fields
 
 Metrics = dict[str, float]
 
@@ -99,6 +100,19 @@ _BY_NAME: dict[str, type] = {
 }
 
 
+_KINDS = {
+    **dict.fromkeys(("id", "round", "epoch", "to_epoch"), "whole number"),
+    **dict.fromkeys(("source", "error", "text", "key"), "text"),
+    **dict.fromkeys(("metrics", "proxies", "costs"), "numbers by name"),
+    **dict.fromkeys(("admitted", "scored"), "list"),
+    **dict.fromkeys(("proposer_state", "policy_state"), "mapping"),
+    **dict.fromkeys(("exhausted", "owed"), "true or false"),
+    "fit": "mapping or nothing",
+    "time_s": "number",
+}
+"""What each field of an event must be."""
+
+
 def event_to_json(event: Event) -> dict[str, Any]:
     """Return the event as a JSON object: ``{"event": name, **fields}``."""
     return {"event": type(event).__name__.lower(), **asdict(event)}
@@ -112,12 +126,18 @@ def event_from_json(value: dict[str, Any]) -> Event:
     if cls is None:
         raise RunFolderError(f"journal holds an unknown event {name!r}")
     try:
+        check_fields(fields, _KINDS)
         if cls is Proposed:
             for part in ("admitted", "scored"):
-                fields[part] = [Newcomer(**newcomer) for newcomer in fields[part]]
+                fields[part] = [_newcomer(newcomer) for newcomer in fields[part]]
         if cls is Reported:
             fields["metrics"] = {k: float(v) for k, v in fields["metrics"].items()}
         event: Event = cls(**fields)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise RunFolderError(f"journal holds a malformed {name!r} event: {error}") from None
     return event
+
+
+def _newcomer(fields: dict[str, Any]) -> Newcomer:
+    check_fields(fields, _KINDS)
+    return Newcomer(**fields)

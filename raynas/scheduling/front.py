@@ -4,13 +4,14 @@ Costs are numbers that came with a candidate (`Candidate.costs`), lower is bette
 both questions have today's answers: the most accurate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from raynas.scheduling.candidate import Candidate, Status
-from raynas.scheduling.pareto import Floats, best_first, fronts
+from raynas.scheduling.growing_fronts import GrowingFronts
+from raynas.scheduling.pareto import Floats, fronts
 from raynas.scheduling.pool import Pool
 
 
@@ -27,7 +28,7 @@ def pool_front(pool: Pool, costs: Sequence[str]) -> list[Candidate]:
     best = pool.best()
     if best is None:
         return []
-    members = [c for c in pool if c.level == best.level]
+    members = [pool[i] for i in pool.reached_ids(best.level)]
     members.sort(key=lambda c: c.rank_key(best.level))
     return [members[i] for i in next(fronts(_values(members, best.level, costs)))]
 
@@ -53,7 +54,8 @@ class FrontOrder:
     dominated only by the promoted still comes after who is dominated by nobody, and the order
     does not change while a level is being promoted from.
 
-    A cache and no state: what it knows can be read from the pool at any time.
+    A cache and no state: what it knows can be read from the pool at any time. Whoever reaches a
+    level is sorted in; a failure, which is rare after a level, has the level sorted anew.
 
     Args:
         costs: Names of what is minimised beside accuracy.
@@ -62,28 +64,65 @@ class FrontOrder:
     def __init__(self, costs: Sequence[str]) -> None:
         self._costs = tuple(costs)
         self._pool: Pool | None = None
-        self._known: dict[int, tuple[tuple[int, int], list[Candidate]]] = {}
+        self._known: dict[int, _LevelFronts] = {}
 
     def best_resting(self, pool: Pool, level: int, count: int) -> list[Candidate]:
         """Return the best `count` promotable candidates at rest on `level`, best first."""
-        found: list[Candidate] = []
-        for candidate in self._order(pool, level):
-            if len(found) >= count:
-                break
-            if candidate.level == level and candidate.status is Status.PAUSED:
-                found.append(candidate)
-        return found
-
-    def _order(self, pool: Pool, level: int) -> list[Candidate]:
         if self._pool is not pool:
             self._pool, self._known = pool, {}
-        facts = (pool.reached(level), pool.num_failed)
-        if level not in self._known or self._known[level][0] != facts:
-            members = [c for c in pool if c.level >= level and c.status is not Status.FAILED]
-            members.sort(key=lambda c: c.rank_key(level))
-            order = best_first(_values(members, level, self._costs))
-            self._known[level] = facts, [members[i] for i in order]
-        return self._known[level][1]
+        known = self._known.get(level)
+        if known is None or known.num_failed != pool.failed_after(level):
+            known = self._known[level] = _LevelFronts(pool, level, self._costs)
+        known.catch_up()
+        found: list[Candidate] = []
+        if count <= 0:
+            return found
+        for candidate in known.remaining():
+            if candidate.status is Status.PAUSED:
+                found.append(candidate)
+                if len(found) == count:
+                    break
+        return found
+
+
+class _LevelFronts:
+    """The fronts of those that reached one level and have not failed.
+
+    Args:
+        pool: The pool.
+        level: The level.
+        costs: Names of what is minimised beside accuracy.
+    """
+
+    def __init__(self, pool: Pool, level: int, costs: Sequence[str]) -> None:
+        self._pool, self._level, self._costs = pool, level, costs
+        self.num_failed = pool.failed_after(level)
+        members = [pool[i] for i in pool.reached_ids(level)]
+        self._members = [c for c in members if c.status is not Status.FAILED]
+        self._points = {c.id: point for point, c in enumerate(self._members)}
+        self._heard, self._heard_above = len(members), 0
+        self._fronts = GrowingFronts(1 + len(costs), 3)
+        keys = np.array([c.rank_key(level) for c in self._members]).reshape(-1, 3)
+        self._fronts.start(_values(self._members, level, costs), keys)
+
+    def catch_up(self) -> None:
+        """Take in who has reached the level, or the one above, since the last time."""
+        for candidate_id in self._pool.reached_ids(self._level)[self._heard :]:
+            candidate = self._pool[candidate_id]
+            self._points[candidate_id] = len(self._members)
+            self._members.append(candidate)
+            values = _values([candidate], self._level, self._costs)[0]
+            self._fronts.add(values.tolist(), candidate.rank_key(self._level))
+        self._heard = self._pool.reached(self._level)
+        if self._level < self._pool.num_levels:
+            for candidate_id in self._pool.reached_ids(self._level + 1)[self._heard_above :]:
+                if candidate_id in self._points:  # else it has failed since
+                    self._fronts.leave(self._points[candidate_id])
+            self._heard_above = self._pool.reached(self._level + 1)
+
+    def remaining(self) -> Iterator[Candidate]:
+        """Yield who has reached no higher level, best first."""
+        return (self._members[point] for point in self._fronts.remaining())
 
 
 def _values(members: Sequence[Candidate], level: int, costs: Sequence[str]) -> Floats:

@@ -47,7 +47,7 @@ class FullPolicy(SchedulingPolicy):
     def next_jobs(self, pool: Pool, free_slots: int) -> list[Job]:
         """Return full-length jobs for those waiting, as far as the budget goes."""
         length = self.epochs_per_level[-1]
-        waiting = pool.waiting[:free_slots]
+        waiting = list(pool.first_waiting(free_slots))
         wanted = [(candidate, length) for candidate in waiting]
         fitting = waiting[: self.budget.num_affordable(pool, wanted)]
         return [Job.of(candidate, length) for candidate in fitting]

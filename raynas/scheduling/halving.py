@@ -10,7 +10,8 @@ any number of workers. A cohort is a proposal round, so all there is to know of 
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 
 from raynas.scheduling.budget import Budget, Unit, epochs_between, quotas
 from raynas.scheduling.candidate import Candidate, Status
@@ -36,7 +37,7 @@ class _CohortPolicy(SchedulingPolicy):
         self.promote_fraction = promote_fraction
         self._ladder = ladder
         # A cache, not state: who won at each level, until somebody else reaches it.
-        self._won: dict[int, tuple[tuple[int, int], list[Candidate]]] = {}
+        self._won: dict[int, tuple[tuple[int, int], deque[Candidate]]] = {}
         self._won_in: Pool | None = None
 
     @abstractmethod
@@ -75,7 +76,7 @@ class _CohortPolicy(SchedulingPolicy):
         goal = self._ladder.goal(pool)
         first = self._first_level(pool[len(pool) - 1].round)
         to_epoch = self.epochs_per_level[first - 1]
-        newcomers = (Job.of(candidate, to_epoch) for candidate in pool.waiting)
+        newcomers = (Job.of(candidate, to_epoch) for candidate in pool.first_waiting())
         jobs = self._ladder.fitting(pool, newcomers, goal, slots=free_slots)
         for level in range(first, pool.num_levels):
             if jobs or pool.heading(level):
@@ -84,13 +85,13 @@ class _CohortPolicy(SchedulingPolicy):
             resting = (
                 Job.of(candidate, to_epoch)
                 for candidate in self._winners(pool, level)
-                if candidate.status is Status.PAUSED and candidate.level == level
+                if candidate.status is Status.PAUSED
             )
             jobs = self._ladder.fitting(pool, resting, goal, slots=free_slots)
         return jobs
 
-    def _winners(self, pool: Pool, level: int) -> list[Candidate]:
-        """Return those of the latest cohort that may train beyond `level`, best first."""
+    def _winners(self, pool: Pool, level: int) -> Iterator[Candidate]:
+        """Yield those of the latest cohort that may still train beyond `level`, best first."""
         if self._won_in is not pool:
             self._won, self._won_in = {}, pool
         facts = (len(pool), pool.reached(level))
@@ -100,8 +101,11 @@ class _CohortPolicy(SchedulingPolicy):
             places = self._places(len(cohort), level + 2 - first)[-1]
             finishers = [candidate for candidate in cohort if candidate.level >= level]
             finishers.sort(key=lambda c: c.rank_key(level))
-            self._won[level] = facts, finishers[:places]
-        return self._won[level][1]
+            self._won[level] = facts, deque(finishers[:places])
+        winners = self._won[level][1]
+        while winners and _has_left(winners[0], level):
+            winners.popleft()
+        return (winner for winner in winners if not _has_left(winner, level))
 
     def _places(self, size: int, num_levels: int) -> list[int]:
         return [max(1, count) for count in quotas(size, self.promote_fraction, num_levels)]
@@ -134,6 +138,11 @@ class _CohortPolicy(SchedulingPolicy):
             math.ceil(count / abreast) * abreast * step
             for count, step in zip(counts, epochs_between(levels), strict=True)
         )
+
+
+def _has_left(candidate: Candidate, level: int) -> bool:
+    """Return whether a candidate that reached `level` will never rest there again."""
+    return candidate.level > level or candidate.status is Status.FAILED
 
 
 class SuccessiveHalvingPolicy(_CohortPolicy):

@@ -8,8 +8,9 @@ do. A candidate that fails on its way is not insured: the goal falls to what the
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from raynas.errors import ConfigError
 from raynas.scheduling.budget import Budget, Unit
@@ -125,27 +126,29 @@ class Ladder:
     def _pays(self, pool: Pool, start: int, level: int, promised: int) -> bool:
         nearest = self._nearest(pool, start)
         way = self.epochs(level) - self.epochs(start)
-        if not nearest:
+        first = next(nearest, None)
+        if first is None:
             alone = self.budget.workers if self.budget.unit is Unit.WALL_S else 1
             return way * alone + promised <= self.budget.epochs_left(pool)
+        nearest = chain([first], nearest)
         if self.budget.unit is Unit.WALL_S:
             # What is left of a running job takes time too; what others are promised does not.
             to_epoch = self.epochs(level)
             return any(self.budget.affords(pool, c, to_epoch - c.epochs) for c in nearest)
         return any(self.budget.affords(pool, c, way + promised) for c in nearest)
 
-    def _nearest(self, pool: Pool, start: int) -> list[Candidate]:
-        """Return who could be lifted from `start`, best first: at rest, heading there, or waiting.
+    def _nearest(self, pool: Pool, start: int) -> Iterator[Candidate]:
+        """Yield who could be lifted from `start`, best first: at rest, heading there, or waiting.
 
         Epochs cost the same for all, so that one will do; a time budget may pay only for another.
         """
         exact = self.budget.unit is Unit.EPOCHS
-        if start and (resting := pool.best_resting(start, 1 if exact else len(pool))):
-            return resting
+        if start and pool.num_resting(start):
+            return islice(pool.resting(start), 1 if exact else None)
         in_flight = pool.running + pool.owed
         if start and in_flight:
-            return [max(in_flight, key=lambda c: (c.target or 0, -c.id))]
-        return pool.waiting[:1]
+            return iter([max(in_flight, key=lambda c: (c.target or 0, -c.id))])
+        return pool.first_waiting(1)
 
 
 def checked_ladder(

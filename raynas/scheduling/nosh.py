@@ -119,7 +119,7 @@ class NoshPolicy(SchedulingPolicy):
 
     def _newcomers(self, pool: Pool, free_slots: int) -> list[Job]:
         first = self.epochs_per_level[0]
-        return [Job.of(candidate, first) for candidate in pool.waiting[:free_slots]]
+        return [Job.of(candidate, first) for candidate in pool.first_waiting(free_slots)]
 
     def _needed(self, pool: Pool, level: int) -> int:
         """Return how many must still leave `level` for the one above to meet its quota."""

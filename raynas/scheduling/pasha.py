@@ -84,7 +84,8 @@ class PashaPolicy(AshaPolicy):
         return min(top, pool.num_levels)
 
     def _rankings_agree(self, pool: Pool, top: int) -> bool:
-        facts = [top, *pool.population()]
+        # Who has finished levels 2 to the top decides, and nobody else.
+        facts = [top, *pool.population()[1:top]]
         if self._agreed is None or self._agreed[0] is not pool or self._agreed[1] != facts:
             self._agreed = pool, facts, self._compare(pool, top)
         return self._agreed[2]
@@ -152,4 +153,4 @@ def crossing_distances(curves: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _finishers(pool: Pool, level: int) -> list[Candidate]:
-    return [candidate for candidate in pool if candidate.level >= level]
+    return [pool[i] for i in sorted(pool.reached_ids(level))]

@@ -8,6 +8,7 @@ The pool only changes through :meth:`Pool.record`. It knows no policy, no engine
 """
 
 import bisect
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -41,8 +42,15 @@ class Pool:
         self._candidates: list[Candidate] = []
         self._ids_by_key: dict[str, int] = {}
         self._scored: dict[str, Newcomer] = {}
+        # Snapshots share the records of whoever has not changed since the last one.
+        self._records: list[PoolRecord] = []
+        self._changed: set[int] = set()
+        self._scored_records: dict[str, ScoredRecord] = {}
         levels = len(self.epochs_per_level)
-        self._reached = [0] * (levels + 1)
+        self._reached: list[list[int]] = [[] for _ in range(levels + 1)]
+        self._best: list[tuple[float, float, int] | None] = [None] * (levels + 1)
+        self._failed_after = [0] * (levels + 1)
+        self._round_starts: list[int] = []
         self._heading = [0] * (levels + 1)
         self._resting: list[list[tuple[float, float, int]]] = [[] for _ in range(levels + 1)]
         self._waiting: dict[int, None] = {}
@@ -81,6 +89,10 @@ class Pool:
         """Admitted candidates without a job yet, oldest first."""
         return [self._candidates[i] for i in self._waiting]
 
+    def first_waiting(self, count: int | None = None) -> Iterator[Candidate]:
+        """Yield the first `count` (None: all) of `waiting` without listing the others."""
+        return (self._candidates[i] for i in itertools.islice(self._waiting, count))
+
     @property
     def owed(self) -> list[Candidate]:
         """Candidates whose committed job no worker has, oldest commitment first."""
@@ -108,11 +120,19 @@ class Pool:
 
     def reached(self, level: int) -> int:
         """Number of candidates that ever reached `level` (failed later or not)."""
+        return len(self._reached[level])
+
+    def reached_ids(self, level: int) -> Sequence[int]:
+        """Return the ids of those that ever reached `level` (not 0), in the order they did."""
         return self._reached[level]
+
+    def failed_after(self, level: int) -> int:
+        """Number of candidates that had reached `level` when they failed."""
+        return self._failed_after[level]
 
     def population(self) -> list[int]:
         """Return how many candidates ever reached each level, lowest level first."""
-        return self._reached[1:]
+        return [len(reached) for reached in self._reached[1:]]
 
     def heading(self, level: int) -> int:
         """Number of committed jobs that will lift a candidate from below `level` to it."""
@@ -126,22 +146,31 @@ class Pool:
         """Return the best `count` promotable candidates at rest on `level`, best first."""
         return [self._candidates[key[-1]] for key in self._resting[level][:count]]
 
+    def resting(self, level: int) -> Iterator[Candidate]:
+        """Yield the promotable candidates at rest on `level`, best first, without listing them."""
+        return (self._candidates[key[-1]] for key in self._resting[level])
+
     def best(self) -> Candidate | None:
         """Return the answer: the most accurate candidate of the highest level anyone reached."""
         for level in range(self.num_levels, 0, -1):
-            found = [c for c in self._candidates if c.level == level and c.level_accuracy]
-            if found:
-                return min(found, key=lambda c: c.rank_key(level))
+            if (best := self._best[level]) is not None:
+                return self._candidates[best[-1]]
         return None
 
     def round_of(self, candidate: Candidate) -> list[Candidate]:
         """Return the candidates that came in with `candidate`, oldest first."""
-        first = last = candidate.id
-        while first > 0 and self._candidates[first - 1].round == candidate.round:
-            first -= 1
-        while last + 1 < len(self) and self._candidates[last + 1].round == candidate.round:
-            last += 1
-        return self._candidates[first : last + 1]
+        ids = self.ids_of_round(candidate.round)
+        return self._candidates[ids.start : ids.stop]
+
+    def ids_of_round(self, number: int) -> range:
+        """Return the ids of those that came in with round `number`."""
+        starts = self._round_starts
+        last = starts[number + 1] if number + 1 < len(starts) else len(self)
+        return range(starts[number], last)
+
+    def newest(self, count: int) -> list[Candidate]:
+        """Return the `count` candidates that came in last, oldest first."""
+        return self._candidates[len(self) - count :]
 
     def level_of(self, epochs: int) -> int:
         """Return the level that `epochs` of training reach."""
@@ -149,25 +178,14 @@ class Pool:
 
     def snapshot(self) -> PoolSnapshot:
         """Return a frozen copy for a proposer."""
+        for candidate_id in self._changed:
+            self._records[candidate_id] = _record_of(self._candidates[candidate_id])
+        self._changed.clear()
         return PoolSnapshot(
             round=self.rounds,
             epochs_per_level=self.epochs_per_level,
-            candidates=tuple(
-                PoolRecord(
-                    id=c.id,
-                    text=c.text,
-                    key=c.key,
-                    level=c.level,
-                    level_accuracy=tuple(c.level_accuracy),
-                    proxies=c.proxies,
-                    failed=c.status is Status.FAILED,
-                    costs=c.costs,
-                )
-                for c in self._candidates
-            ),
-            scored=tuple(
-                ScoredRecord(s.text, s.key, s.proxies, s.costs) for s in self._scored.values()
-            ),
+            candidates=tuple(self._records),
+            scored=tuple(self._scored_records.values()),
         )
 
     # -- changing ------------------------------------------------------------------------------
@@ -194,6 +212,11 @@ class Pool:
         _require(event.round == self.rounds, f"round {event.round} is out of order")
         for newcomer in event.scored:
             self._scored.setdefault(newcomer.key, newcomer)
+            self._scored_records.setdefault(
+                newcomer.key,
+                ScoredRecord(newcomer.text, newcomer.key, newcomer.proxies, newcomer.costs),
+            )
+        self._round_starts.append(len(self))
         for newcomer in event.admitted:
             self._admit(newcomer, event)
         self.rounds = event.round + 1
@@ -211,8 +234,10 @@ class Pool:
             costs=dict(newcomer.costs),
         )
         self._candidates.append(candidate)
+        self._records.append(_record_of(candidate))
         self._ids_by_key[newcomer.key] = candidate.id
         self._scored.pop(newcomer.key, None)
+        self._scored_records.pop(newcomer.key, None)
         self._waiting[candidate.id] = None
 
     def _start(self, event: events.Started) -> None:
@@ -269,8 +294,12 @@ class Pool:
             candidate.level = level
             candidate.level_accuracy.append(accuracy)
             candidate.level_loss.append(event.metrics.get("loss", math.nan))
-            self._reached[level] += 1
+            self._reached[level].append(candidate.id)
             self._heading[level] -= 1
+            key = candidate.rank_key(level)
+            best = self._best[level]
+            self._best[level] = key if best is None else min(best, key)
+            self._changed.add(candidate.id)
         if event.epoch == target:
             self._release(candidate)
             self._rest(candidate)
@@ -294,6 +323,9 @@ class Pool:
         candidate.status = Status.FAILED
         candidate.error = event.error
         self.num_failed += 1
+        for level in range(1, candidate.level + 1):
+            self._failed_after[level] += 1
+        self._changed.add(candidate.id)
 
     def _withdraw(self, candidate: Candidate) -> None:
         """Take back what an unfinished job had committed."""
@@ -324,6 +356,19 @@ class Pool:
         index = bisect.bisect_left(resting, candidate.rank_key(candidate.level))
         assert resting[index][-1] == candidate.id
         del resting[index]
+
+
+def _record_of(candidate: Candidate) -> PoolRecord:
+    return PoolRecord(
+        id=candidate.id,
+        text=candidate.text,
+        key=candidate.key,
+        level=candidate.level,
+        level_accuracy=tuple(candidate.level_accuracy),
+        proxies=candidate.proxies,
+        failed=candidate.status is Status.FAILED,
+        costs=candidate.costs,
+    )
 
 
 def _require(condition: bool, message: str) -> None:

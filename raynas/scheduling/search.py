@@ -238,7 +238,7 @@ class Search:
                 fit=proposals.fit,
             )
         )
-        return list(self.pool)[len(self.pool) - len(admitted) :] if admitted else []
+        return self.pool.newest(len(admitted)) if admitted else []
 
     def start(self, job: Job) -> None:
         """Hear that a worker took a job."""
@@ -348,11 +348,14 @@ class Search:
         A small round (the last of a budget often is) proves little alone: those admitted just
         before it must have failed too.
         """
-        suspects = self.pool.round_of(candidate)
-        first = max(0, min(suspects[0].id, suspects[-1].id + 1 - _MIN_SUSPECTS))
-        suspects = [self.pool[i] for i in range(first, suspects[-1].id + 1)]
-        if len(suspects) > 1 and all(c.status is Status.FAILED and not c.level for c in suspects):
-            culprit = suspects[0]
+        ids = self.pool.ids_of_round(candidate.round)
+        first = max(0, min(ids.start, ids.stop - _MIN_SUSPECTS))
+        # The youngest first: they are the last to fail, so a large round is not read for each.
+        suspects = (self.pool[i] for i in range(ids.stop - 1, first - 1, -1))
+        if ids.stop - first > 1 and all(
+            c.status is Status.FAILED and not c.level for c in suspects
+        ):
+            culprit = self.pool[first]
             self.abort = TrialError(
                 f"every newcomer of round {candidate.round} failed; the first was {culprit.text}:\n"
                 f"{culprit.error}"

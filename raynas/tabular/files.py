@@ -63,7 +63,10 @@ class Columns:
         column = self.column(name)
         if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
             raise DataError(f"{self._path}: column {name!r} holds {column.type}, not text")
-        values: list[Any] = column.to_pylist()
+        try:
+            values: list[Any] = column.to_pylist()
+        except UnicodeDecodeError:
+            raise DataError(f"{self._path}: column {name!r} holds text that is not UTF-8") from None
         if None in values:
             raise DataError(f"{self._path}: row {values.index(None)}: {name!r} is missing")
         return values
@@ -88,12 +91,12 @@ class Columns:
 def read_columns(path: Path) -> Columns:
     """Read a Parquet file, or CSV by its ending; raises `DataError` in one line if it is none."""
     try:
-        if path.suffix == ".csv":
-            return Columns(csv.read_csv(path), path)
-        return Columns(pq.read_table(path), path)
+        table = csv.read_csv(path) if path.suffix == ".csv" else pq.read_table(path)
+        _ = table.column_names  # decoded only when asked for
+        return Columns(table, path)
     except OSError as error:
         words = error.strerror or " ".join(str(error).split())
         raise DataError(f"{path}: cannot be read: {words}") from None
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, ValueError, MemoryError) as error:  # whatever damage does
         kind = "CSV" if path.suffix == ".csv" else "Parquet"
         raise DataError(f"{path}: no {kind} file: {' '.join(str(error).split())}") from None

@@ -28,6 +28,7 @@ from pydantic import Field
 
 from raynas.config import Choice, Section, construct, validate
 from raynas.errors import ConfigError, DataError, InvalidArchitectureError
+from raynas.plain import parse_json
 from raynas.registry import foreign_code, lookup
 from raynas.spaces import SPACES
 from raynas.spaces.space import SearchSpace
@@ -119,7 +120,7 @@ def read_header(columns: Columns, path: Path) -> Header:
             "make one with `raynas table build` or `raynas table import`"
         )
     try:
-        return validate(Header, json.loads(raw), where=f"{path}: header: ")
+        return validate(Header, parse_json(raw), where=f"{path}: header: ")
     except (ValueError, TypeError) as error:
         words = " ".join(str(error).split())
         raise DataError(

@@ -2,8 +2,10 @@
 
 from importlib import resources
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from raynas.errors import DataError, nearest
+from raynas.storage import StorePath, location
 from raynas.tabular.format import read_table
 from raynas.tabular.nasbench101 import read_nasbench101
 from raynas.tabular.nasbench201 import read_nasbench201
@@ -12,7 +14,10 @@ from raynas.tabular.table import AccuracyTable
 BUILT_IN = {"fashion16": "fashion16_nasbench201.parquet"}
 """Tables that come with raynas, by name."""
 
-_FORMS = "nb201:PATH:cifar10, nb201:PATH:cifar100, nb101:PATH, a .parquet file of raynas' format"
+_FORMS = (
+    "nb201:PATH:cifar10, nb201:PATH:cifar100, nb101:PATH, "
+    "a .parquet file of raynas' format, or its URI"
+)
 
 
 def load_table(name: str, *, trust_code: bool = False) -> AccuracyTable:
@@ -36,13 +41,19 @@ def load_table(name: str, *, trust_code: bool = False) -> AccuracyTable:
     if name in BUILT_IN:
         with resources.as_file(resources.files("raynas.tabular") / "data" / BUILT_IN[name]) as path:
             return read_table(path)
-    if not Path(name).exists():
+    place = location(name) if "://" in name else Path(name)
+    if not place.exists():
         hint = nearest(name, BUILT_IN)
         raise DataError(
             f"table {name!r}: no such file or table{hint} "
             f"(allowed: {', '.join(BUILT_IN)}, {_FORMS})"
         )
-    return read_table(Path(name), trust_code=trust_code)
+    if isinstance(place, StorePath):
+        with TemporaryDirectory(prefix="raynas-") as folder:
+            copy = Path(folder, place.name)
+            copy.write_bytes(place.read_bytes())
+            return read_table(copy, trust_code=trust_code)
+    return read_table(place, trust_code=trust_code)
 
 
 def _existing(path: str, name: str) -> Path:

@@ -5,6 +5,7 @@ search can select by it.
 """
 
 import hashlib
+import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -279,7 +280,7 @@ def _read(spec: DataSpec) -> Source:
         case "imagefolder":
             return read_imagefolder(Path(argument), spec.image_size)
         case _:
-            folder = Path(spec.folder).expanduser() if spec.folder else None
+            folder = Path(os.path.expanduser(spec.folder)) if spec.folder else None
             return read_torchvision(argument, folder, spec.download)
 
 

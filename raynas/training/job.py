@@ -8,12 +8,12 @@ first read when the last epoch is done.
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from raynas.errors import CheckpointError
 from raynas.networks.cost import flops, num_params
 from raynas.scheduling.events import Metrics
 from raynas.spaces.architecture import Architecture
+from raynas.storage import Location
 from raynas.training.checkpoint import load_checkpoint, save_checkpoint
 from raynas.training.evaluation import confusion_matrix, evaluate
 from raynas.training.learner import auxiliary_of
@@ -99,16 +99,16 @@ Reply = Trained | Finished | JobFailed | Notice
 class JobFiles:
     """Where a job's files lie in the folder of checkpoints; named by id, never by user text."""
 
-    folder: Path
+    folder: Location
     id: int
 
     @property
-    def checkpoint(self) -> Path:
+    def checkpoint(self) -> Location:
         """The state of training after the latest epoch."""
         return self.folder / f"{self.id:06d}.pt"
 
     @property
-    def network(self) -> Path:
+    def network(self) -> Location:
         """The weights that are delivered; written when the job is done."""
         return self.folder / f"{self.id:06d}-final.pt"
 
@@ -130,7 +130,7 @@ class RunningJob:
         self,
         objective: TrainingObjective,
         job: Job,
-        folder: Path,
+        folder: Location,
         replicas: Replicas | None = None,
     ) -> None:
         self.notice: str | None = None
@@ -206,7 +206,9 @@ class RunningJob:
         return self._objective.start(architecture, self._job.seed, self._replicas)
 
 
-def run_here(jobs: Sequence[Job], objective: TrainingObjective, folder: Path) -> Iterator[Reply]:
+def run_here(
+    jobs: Sequence[Job], objective: TrainingObjective, folder: Location
+) -> Iterator[Reply]:
     """Run jobs one after the other in this process; yields what is heard of them."""
     objective.prepare()
     for job in jobs:

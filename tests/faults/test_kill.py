@@ -1,121 +1,93 @@
-"""The driver SIGKILLed again and again: nothing lost, nothing doubled, the same pool at the end."""
+"""The driver killed, interrupted or told to go: nothing lost, nothing doubled, the same pool."""
 
-import collections
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from faults.harness import (
+    BUDGET,
+    MUCH,
+    config,
+    damage,
+    drive,
+    ends_with,
+    journal_lines,
+    kill,
+    pool_of,
+    undisturbed,
+    wait_for,
+)
 
 from raynas import api
-from raynas.config import SearchConfig
-from raynas.runs.folder import RunFolder
-from raynas.runs.journal import read_journal
-from raynas.scheduling.events import Reported
-from raynas.scheduling.pool import Pool
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.faults]
 
-DRIVER = Path(__file__).with_name("driver.py")
 WORKERS = 2
 
 
-def start(verb, folder):
-    return subprocess.Popen(
-        [sys.executable, str(DRIVER), verb, str(folder)],
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for_journal(folder, num_lines, process):
-    journal = folder / "journal.jsonl"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if journal.exists() and journal.read_bytes().count(b"\n") >= num_lines:
-            return
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
-    raise AssertionError("the driver makes no progress")
-
-
-def kill(process):
-    process.send_signal(signal.SIGKILL)
-    process.wait(timeout=30)
-
-
-def pool_of(folder):
-    config = SearchConfig.model_validate(RunFolder(folder).read_config())
-    pool = Pool(config.levels)
-    for event, elapsed_s in read_journal(folder / "journal.jsonl")[0]:
-        pool.record(event)
-        pool.elapsed_s = elapsed_s
-    return pool
-
-
-def fingerprint(pool):
-    return [(c.text, c.level, c.epochs, c.level_accuracy, c.status) for c in pool]
-
-
-def simulated(tmp_path):
-    sys.path.insert(0, str(DRIVER.parent))
-    try:
-        import driver
-    finally:
-        sys.path.pop(0)
-    log = tmp_path / "simulated.log"
-    result = api.search(
-        config=driver.config(), **driver.parts(log), out=tmp_path / "sim", engine="simulate"
-    )
-    return result.pool
-
-
-def test_a_run_survives_its_driver_being_killed(tmp_path):
+def test_a_run_survives_its_driver_being_killed(tmp_path, record_fault):
     folder = tmp_path / "run"
-    process = start("search", folder)
-    kills = (6, 35, 70)
+    process = drive("search", folder)
+    kills = (6, 50)
     for num_lines in kills:
-        wait_for_journal(folder, num_lines, process)
+        wait_for(lambda at_least=num_lines: journal_lines(folder) >= at_least, process)
         kill(process)
         assert api.status(folder)["state"] == "interrupted"
-        process = start("resume", folder)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+        process = drive("resume", folder)
+    ends_with(process, 0)
     assert api.status(folder)["state"] == "done"
 
-    pool = pool_of(folder)
-    assert fingerprint(pool) == fingerprint(simulated(tmp_path))
-    assert pool.spent_epochs <= 60
-    reports = [
-        (event.id, event.epoch)
-        for event, _ in read_journal(folder / "journal.jsonl")[0]
-        if isinstance(event, Reported)
-    ]
-    assert len(reports) == len(set(reports)) == pool.spent_epochs
-    trained = collections.Counter((tmp_path / "run.log").read_text().splitlines())
-    doubled = sum(count - 1 for count in trained.values())
-    assert len(trained) == pool.spent_epochs
-    assert doubled <= WORKERS * len(kills)  # only what was in flight
+    found = damage(folder, undisturbed(tmp_path), tmp_path / "run.log")
+    record_fault("driver SIGKILLed", injected=len(kills), **found.as_dict())
+    assert pool_of(folder).spent_epochs <= BUDGET
+    assert found.lost_epochs <= WORKERS * len(kills)  # only what was in flight
+    assert found.lost_architectures == found.differences == 0
 
 
-def test_ctrl_c_leaves_a_run_that_resumes(tmp_path):
+@pytest.mark.slow
+def test_a_run_survives_twenty_kills_at_random_moments(
+    tmp_path, moments, record_fault, monkeypatch
+):
+    """Most once it trains, some while it starts: long before, or just when, it takes over."""
+    monkeypatch.setenv("EPOCH_S", "0.4")
+    folder, kills = tmp_path / "run", 20
+    process = drive("search", folder, MUCH)
+    wait_for(lambda: journal_lines(folder) >= 1, process)
+    for _ in range(kills):
+        if moments.random() < 0.3:
+            time.sleep(moments.uniform(0, 8))
+        else:
+            before = journal_lines(folder)
+            wait_for(lambda than=before: journal_lines(folder) > than, process)
+            time.sleep(moments.uniform(0, 1))
+        assert process.poll() is None, "it ended before it was killed often enough"
+        kill(process)
+        process = drive("resume", folder)
+    ends_with(process, 0)
+
+    asked = config(budget=str(MUCH))
+    found = damage(folder, undisturbed(tmp_path, asked), tmp_path / "run.log")
+    record_fault("driver SIGKILLed", injected=kills, **found.as_dict())
+    assert pool_of(folder).spent_epochs <= MUCH
+    assert found.lost_epochs <= WORKERS * kills
+    assert found.lost_architectures == found.differences == 0
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
+def test_a_notice_or_ctrl_c_leaves_a_run_that_resumes(tmp_path, record_fault, number):
     folder = tmp_path / "run"
-    process = start("search", folder)
-    wait_for_journal(folder, 20, process)
-    os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 3, errors
-    state = api.status(folder)
-    assert state["state"] == "interrupted"
-    before = pool_of(folder)
-    assert before.num_running == 0
-    process = start("resume", folder)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    after = pool_of(folder)
-    assert fingerprint(after) == fingerprint(simulated(tmp_path))
+    process = drive("search", folder)
+    wait_for(lambda: journal_lines(folder) >= 20, process)
+    os.kill(process.pid, number)
+    ends_with(process, 3)
+    assert api.status(folder)["state"] == "interrupted"
+    assert pool_of(folder).num_running == 0
+    ends_with(drive("resume", folder), 0)
+
+    found = damage(folder, undisturbed(tmp_path), tmp_path / "run.log")
+    record_fault(f"{number.name}: search", injected=1, **found.as_dict())
+    assert found.lost_epochs <= WORKERS
+    assert found.lost_architectures == found.differences == 0

@@ -10,7 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.ray
+import raynas
+
+pytestmark = [pytest.mark.ray, pytest.mark.faults]
 
 DRIVER = Path(__file__).with_name("retrain_driver.py")
 TABLES = ("retrain.parquet", "history.parquet", "confusion.parquet")
@@ -59,7 +61,14 @@ def tables(folder):
     return [frame.drop(columns="time_s", errors="ignore") for frame in frames]
 
 
-def test_a_retraining_survives_its_workers_and_its_driver(tmp_path, environment):
+def differences(folder, whole):
+    """Hold the tables of a run against those of one that nothing happened to."""
+    for one, other in zip(tables(folder), tables(whole), strict=True):
+        pd.testing.assert_frame_equal(one, other)
+    return 0
+
+
+def test_a_retraining_survives_its_workers_and_its_driver(tmp_path, environment, record_fault):
     import retrain_driver as driver
 
     folder, log, order = tmp_path / "run", tmp_path / "epochs.log", tmp_path / "kill"
@@ -77,5 +86,38 @@ def test_a_retraining_survives_its_workers_and_its_driver(tmp_path, environment)
     assert needed <= trained <= needed + 1 + driver.WORKERS  # a worker's, and the driver's
     whole = driver.ask(tmp_path / "whole", engine="inline")
     assert whole.finished
-    for one, other in zip(tables(folder), tables(tmp_path / "whole"), strict=True):
-        pd.testing.assert_frame_equal(one, other)
+    record_fault(
+        "retraining: worker and driver SIGKILLed",
+        injected=2,
+        lost_epochs=trained - needed,
+        lost_architectures=0,
+        differences=differences(folder, tmp_path / "whole"),
+    )
+
+
+@pytest.mark.slow
+def test_a_notice_leaves_a_retraining_that_resumes(tmp_path, environment, record_fault):
+    import retrain_driver as driver
+
+    folder = tmp_path / "run"
+    process = start("retrain", folder)
+    wait_for(lambda: lines(folder / "journal.jsonl") >= 3, process)
+    os.kill(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 3, errors
+    assert raynas.status(folder)["state"] == "interrupted"
+    process = start("resume", folder)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+
+    trained = lines(tmp_path / "epochs.log")
+    needed = len(driver.CELLS) * driver.SEEDS * driver.EPOCHS
+    assert needed <= trained <= needed + driver.WORKERS
+    assert driver.ask(tmp_path / "whole", engine="inline").finished
+    record_fault(
+        "SIGTERM: retraining",
+        injected=1,
+        lost_epochs=trained - needed,
+        lost_architectures=0,
+        differences=differences(folder, tmp_path / "whole"),
+    )

@@ -15,7 +15,7 @@ from raynas import api
 from raynas.runs.supernet_books import CHECKPOINT, saved_steps, step_name
 from raynas.training.checkpoint import load_checkpoint
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.faults]
 
 DRIVER = Path(__file__).with_name("supernet_driver.py")
 
@@ -112,6 +112,32 @@ def uninterrupted(folder):
         torch.set_num_threads(threads)
 
 
+KILLED = "supernet: Train worker, evaluator and driver SIGKILLed"
+
+
+def repeated(folder):
+    """Return how many steps were done more than once: every session says where it goes on from."""
+    done, again = 0, 0
+    for record in lines(folder):
+        if record["event"] == "session":
+            again += done - record["from_step"]
+        elif "step" in record:
+            done = record["step"]
+    return again
+
+
+def same(killed, whole, record_fault, fault, injected):
+    """Hold all that a run ends with against one that nothing happened to, bit by bit."""
+    assert_equal(final_state(killed), final_state(whole))
+    record_fault(
+        fault,
+        injected=injected,
+        lost_epochs=repeated(killed),
+        lost_architectures=0,
+        differences=0,
+    )
+
+
 def kill_all_in_turn(folder, workers):
     """Run to the end, with a worker, an evaluator and the driver killed on the way."""
     process = start("start", folder, workers)
@@ -136,27 +162,28 @@ def kill_all_in_turn(folder, workers):
     assert api.status(folder)["state"] == "done"
 
 
-def test_a_run_survives_worker_evaluator_and_driver_being_killed(tmp_path):
+def test_a_run_survives_worker_evaluator_and_driver_being_killed(tmp_path, record_fault):
     kill_all_in_turn(tmp_path / "killed", workers=1)
     result = uninterrupted(tmp_path / "whole")
     assert api.status(tmp_path / "killed")["architecture"] == result.architecture.text
-    assert_equal(final_state(tmp_path / "killed"), final_state(tmp_path / "whole"))
+    same(tmp_path / "killed", tmp_path / "whole", record_fault, KILLED, 3)
 
 
 @pytest.mark.slow
-def test_so_does_one_of_two_workers(tmp_path):
+def test_so_does_one_of_two_workers(tmp_path, record_fault):
     whole = start("start", tmp_path / "whole", workers=2)
     finish(whole)
     kill_all_in_turn(tmp_path / "killed", workers=2)
-    assert_equal(final_state(tmp_path / "killed"), final_state(tmp_path / "whole"))
+    same(tmp_path / "killed", tmp_path / "whole", record_fault, KILLED, 3)
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_a_run_that_resumes(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_notice_or_ctrl_c_leaves_a_run_that_resumes(tmp_path, record_fault, number):
     folder = tmp_path / "run"
     process = start("start", folder)
     wait_for(folder, process, is_epoch(2))
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, number)
     _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 3, errors
     assert api.status(folder)["state"] == "interrupted"
@@ -164,4 +191,4 @@ def test_ctrl_c_leaves_a_run_that_resumes(tmp_path):
     finish(process)
     result = uninterrupted(tmp_path / "whole")
     assert api.status(folder)["architecture"] == result.architecture.text
-    assert_equal(final_state(folder), final_state(tmp_path / "whole"))
+    same(folder, tmp_path / "whole", record_fault, f"{number.name}: supernet", 1)

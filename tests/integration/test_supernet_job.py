@@ -122,7 +122,8 @@ def test_a_new_step_is_a_new_supernet(evaluators, training):
     assert np.array_equal(after.loss, local_scorer(training)(request(training)).loss)
 
 
-def test_an_evaluator_killed_in_the_middle_changes_nothing(evaluators, training):
+@pytest.mark.faults
+def test_an_evaluator_killed_in_the_middle_changes_nothing(evaluators, training, record_fault):
     victim, other = evaluators[:2]
     expected = local_scorer(training)(request(training))
     pid = int(ray.get(victim.name.remote()).rpartition(":")[2])
@@ -140,6 +141,13 @@ def test_an_evaluator_killed_in_the_middle_changes_nothing(evaluators, training)
             break
     assert int(ray.get(victim.name.remote()).rpartition(":")[2]) != pid  # it came back
     killer.join()
+    record_fault(
+        "evaluator killed in the middle of a decision",
+        injected=1,
+        lost_epochs=0,
+        lost_architectures=0,
+        differences=0,
+    )
 
 
 # -- whole runs ----------------------------------------------------------------------------------
