@@ -102,6 +102,10 @@ class Session:
         from raynas.engine.session import Resources, capacity, connected, has_gpus
 
         self._set_up(1)  # complain before Ray is started
+        if self._resumed and self._folder.read_manifest().get("finished"):
+            result = self._run(lambda *_: [], self._config.workers)  # makes the views anew
+            if result.finished:  # else its journal has lost lines since
+                return result
         asked = self._config.resources
         resources = Resources(asked.cpus, asked.gpus or 0.0)
 

@@ -31,6 +31,7 @@ def test_examples_are_short(path):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_policy_of_ones_own_runs_by_name_and_is_drawn(tmp_path):
     search = [sys.executable, "-m", "raynas", "search", "--budget", "12", "--out", "a", "--json"]
     options = ("policy.name=custom_policy:MedianPolicy", "levels=[1,2]", "data.train_size=200")

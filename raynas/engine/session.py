@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 from ray._private import ray_constants
+from ray._private import worker as ray_worker
 
 from raynas.errors import ConfigError, WorkerError
 from raynas.interrupts import sigterm_as_ctrl_c
@@ -57,7 +58,7 @@ def connected(
         ConfigError: no Ray answers at the address, or no trial fits this machine.
     """
     if ray.is_initialized():
-        with sigterm_as_ctrl_c():
+        with sigterm_as_ctrl_c(), _ray_speaks_on_stderr():
             yield False
         return
     target = address or os.environ.get("RAY_ADDRESS") or None
@@ -85,7 +86,7 @@ def connected(
     try:
         if target is None:  # a cluster may grow what it lacks; this machine will not
             _check_capacity(resources or Resources())
-        with sigterm_as_ctrl_c():
+        with sigterm_as_ctrl_c(), _ray_speaks_on_stderr():
             yield target is None
     finally:
         ray.shutdown()
@@ -109,6 +110,24 @@ def _loopback() -> Iterator[None]:
         os.environ.pop(name)
         if given is not None:
             os.environ[name] = given
+
+
+@contextmanager
+def _ray_speaks_on_stderr() -> Iterator[None]:
+    """Keep what Ray has to say (many workers, memory that runs out) out of what is printed.
+
+    Ray 2.60 prints its messages to stdout whenever they come, in the middle of ``--json`` too.
+    """
+    say = ray_worker.print_to_stdstream
+
+    def on_stderr(data: dict[str, Any], ignore_prefix: bool) -> None:
+        say({**data, "is_err": True}, ignore_prefix)
+
+    ray_worker.print_to_stdstream = on_stderr
+    try:
+        yield
+    finally:
+        ray_worker.print_to_stdstream = say
 
 
 def has_gpus() -> bool:

@@ -149,6 +149,8 @@ class RetrainSession:
         if engine != "ray":
             raise ConfigError(f"engine: {engine!r} must be 'ray' or 'inline'")
         facts = check(self._config, self._objective)  # complain before Ray is started
+        if self._resumed and not self._open_jobs():
+            return self._run(facts, lambda jobs, it: iter(()))  # makes the views anew
         from raynas.engine.retrain_run import RetrainOptions, run_jobs
         from raynas.engine.session import Resources, connected, has_gpus
 
@@ -165,6 +167,14 @@ class RetrainSession:
                 self._folder.location.resolve(), resources, self._config.workers, per_network
             )
             return self._run(facts, lambda jobs, it: run_jobs(jobs, it, options))
+
+    def _open_jobs(self) -> Sequence[Job]:
+        """Return the jobs that, by the journal, are still to be done."""
+        texts = [one.text for one in self._config.architectures]
+        records = Records(make_jobs(texts, self._config.seeds, self._config.seed))
+        history, _ = read_retraining(self._folder.journal)
+        heard(records, history, self._folder.journal)
+        return records.open
 
     def _run(self, facts: dict[str, Any], drive: Drive) -> RetrainResult:
         with self._folder.in_need_of_room():

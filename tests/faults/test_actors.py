@@ -152,6 +152,7 @@ def test_the_clock_jumps_under_a_budget_of_epochs(local_ray, tmp_path, clock, re
     assert found.lost_epochs == found.lost_architectures == found.differences == 0
 
 
+@pytest.mark.slow
 def test_the_clock_jumps_under_a_budget_of_time(local_ray, tmp_path, clock, record_fault):
     """An hour ahead would end it at once, an hour back never; decisions depend on real speed."""
     log, budget_s = tmp_path / "run.log", 5

@@ -62,7 +62,11 @@ def check_message(message, folder):
 
 
 # Nothing at all: the journal meets it first. A page: a line still goes in, a checkpoint does not.
-@pytest.mark.parametrize("leave", [0, 4096], ids=["journal", "checkpoint"])
+@pytest.mark.parametrize(
+    "leave",
+    [0, pytest.param(4096, marks=pytest.mark.slow)],
+    ids=["journal", "checkpoint"],
+)
 def test_a_search_meets_a_full_disk(local_ray, small_disk, tmp_path, record_fault, leave):
     log, folder = tmp_path / "run.log", small_disk / "run"
     filled, messages = [], []

@@ -26,6 +26,29 @@ pytestmark = [pytest.mark.ray, pytest.mark.faults]
 WORKERS = 2
 
 
+def test_a_run_survives_a_kill_and_then_a_notice(tmp_path, record_fault):
+    """The quick form of all that follows."""
+    folder = tmp_path / "run"
+    process = drive("search", folder)
+    wait_for(lambda: journal_lines(folder) >= 6, process)
+    kill(process)
+    assert api.status(folder)["state"] == "interrupted"
+    process = drive("resume", folder)
+    wait_for(lambda: journal_lines(folder) >= 40, process)
+    os.kill(process.pid, signal.SIGTERM)
+    ends_with(process, 3)
+    assert pool_of(folder).num_running == 0
+    ends_with(drive("resume", folder), 0)
+    assert api.status(folder)["state"] == "done"
+
+    found = damage(folder, undisturbed(tmp_path), tmp_path / "run.log")
+    record_fault("driver SIGKILLed, then SIGTERM", injected=2, **found.as_dict())
+    assert pool_of(folder).spent_epochs <= BUDGET
+    assert found.lost_epochs <= 2 * WORKERS
+    assert found.lost_architectures == found.differences == 0
+
+
+@pytest.mark.slow
 def test_a_run_survives_its_driver_being_killed(tmp_path, record_fault):
     folder = tmp_path / "run"
     process = drive("search", folder)
@@ -74,9 +97,8 @@ def test_a_run_survives_twenty_kills_at_random_moments(
     assert found.lost_architectures == found.differences == 0
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_notice_or_ctrl_c_leaves_a_run_that_resumes(tmp_path, record_fault, number):
     folder = tmp_path / "run"
     process = drive("search", folder)

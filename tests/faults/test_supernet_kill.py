@@ -93,7 +93,8 @@ def final_state(folder):
     return load_checkpoint(checkpoints / step_name(saved_steps(checkpoints)[-1]) / CHECKPOINT)
 
 
-def uninterrupted(folder):
+def here(run):
+    """Run something of the driver's in this process, on one thread as workers do."""
     sys.path.insert(0, str(DRIVER.parent))
     try:
         import supernet_driver
@@ -102,14 +103,17 @@ def uninterrupted(folder):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return api.search_supernet(
-            config=supernet_driver.CONFIG,
-            method=supernet_driver.Slow(),
-            out=folder,
-            engine="local",
-        )
+        return run(supernet_driver)
     finally:
         torch.set_num_threads(threads)
+
+
+def uninterrupted(folder):
+    return here(
+        lambda driver: api.search_supernet(
+            config=driver.CONFIG, method=driver.Slow(), out=folder, engine="local"
+        )
+    )
 
 
 KILLED = "supernet: Train worker, evaluator and driver SIGKILLed"
@@ -138,16 +142,22 @@ def same(killed, whole, record_fault, fault, injected):
     )
 
 
-def kill_all_in_turn(folder, workers):
-    """Run to the end, with a worker, an evaluator and the driver killed on the way."""
+def kill_a_worker(folder, workers):
+    """Start, and kill a training worker in the middle of the third epoch; another takes over."""
     process = start("start", folder, workers)
     session = wait_for(folder, process, lambda record: record["event"] == "session")
     wait_for(folder, process, is_epoch(2))
-    time.sleep(0.1)  # in the middle of the third epoch
+    time.sleep(0.1)
     os.kill(session["pid"], signal.SIGKILL)
     again = wait_for(folder, process, lambda record: record["event"] == "session")
     assert again["from_step"] == 2
     assert again["pid"] != session["pid"]
+    return process
+
+
+def kill_all_in_turn(folder, workers):
+    """Run to the end, with a worker, an evaluator and the driver killed on the way."""
+    process = kill_a_worker(folder, workers)
     decided = wait_for(folder, process, lambda record: record["event"] == "decision")
     evaluator = int(decided["decisions"][0]["workers"][0].rpartition(":")[2])
     wait_for(folder, process, lambda record: record["event"] == "epoch")
@@ -162,6 +172,22 @@ def kill_all_in_turn(folder, workers):
     assert api.status(folder)["state"] == "done"
 
 
+def test_a_run_survives_a_worker_and_then_its_driver(tmp_path, record_fault):
+    """The quick form: what is left is finished without Ray, which makes no difference."""
+    process = kill_a_worker(tmp_path / "killed", workers=1)
+    wait_for(tmp_path / "killed", process, lambda record: record["event"] == "decision")
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=30)
+    resumed = here(
+        lambda driver: api.resume(tmp_path / "killed", method=driver.Slow(), engine="local")
+    )
+    result = uninterrupted(tmp_path / "whole")
+    assert resumed.architecture == result.architecture
+    fault = "supernet: Train worker, then driver SIGKILLed"
+    same(tmp_path / "killed", tmp_path / "whole", record_fault, fault, 2)
+
+
+@pytest.mark.slow
 def test_a_run_survives_worker_evaluator_and_driver_being_killed(tmp_path, record_fault):
     kill_all_in_turn(tmp_path / "killed", workers=1)
     result = uninterrupted(tmp_path / "whole")

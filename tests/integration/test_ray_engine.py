@@ -33,7 +33,7 @@ def fingerprint(pool):
     return [(c.text, c.level, c.epochs, c.level_accuracy, c.status, c.metrics) for c in pool]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_ray_and_simulate_take_the_same_decisions(local_ray, tmp_path, seed):
     objective = FakeObjective(failing=[f"a{i}" for i in range(0, 1000, 9)])
     on_ray, simulated = new_search(seed=seed), new_search(seed=seed)

@@ -1,13 +1,12 @@
-"""`raynas search` as a user runs it: real processes, real images, and what the files then say."""
+"""`raynas search` as a user runs it: real Ray, real images, and what the files then say."""
 
 import itertools
 import json
 import math
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
+from commands import run_command
 
 import raynas
 from raynas.runs.folder import RunFolder
@@ -19,21 +18,11 @@ pytestmark = pytest.mark.ray
 BUDGET = 60
 
 
-def raynas_command(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "raynas", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(local_ray, tmp_path_factory):
     """A search on the embedded digits, small enough for a test."""
     folder = tmp_path_factory.mktemp("search")
-    done = raynas_command(
+    done = run_command(
         *("search", "--space", "nasbench201", "--data", "digits", "--budget", BUDGET),
         *("--seed", "0", "--out", "a", "--json", "--set", "data.train_size=300"),
         *("--set", "levels=[1,2,4]", "--set", "policy.per_round=5", "--set", "space.channels=4"),
@@ -112,13 +101,13 @@ def test_the_manifest_says_what_ran(run):
 
 def test_status_of_a_finished_run_and_resume_has_nothing_to_do(run):
     folder, summary = run
-    done = raynas_command("status", folder, "--json", cwd=folder.parent)
+    done = run_command("status", folder, "--json", cwd=folder.parent)
     assert done.returncode == 0, done.stderr
     status = json.loads(done.stdout)
     assert status["state"] == "done"
     assert status["spent_epochs"] == summary["spent_epochs"]
     before = (folder / "journal.jsonl").read_bytes()
-    again = raynas_command("resume", folder, "--json", cwd=folder.parent)
+    again = run_command("resume", folder, "--json", cwd=folder.parent)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["architecture"] == summary["architecture"]
     assert (folder / "journal.jsonl").read_bytes() == before
@@ -135,8 +124,8 @@ def test_the_same_seed_gives_the_same_pool(run, tmp_path):
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_a_search_on_a_users_own_images(tmp_path, shared_data):
-    done = raynas_command(
+def test_a_search_on_a_users_own_images(local_ray, tmp_path, shared_data):
+    done = run_command(
         *("search", "--data", f"npz:{shared_data}/fashion_mnist_16x16.npz", "--budget", "16"),
         *("--out", "f", "--set", "levels=[2,4]", "--set", "space.channels=4"),
         *("--set", "data.train_size=1000", "--set", "data.valid_size=200", "--json"),

@@ -157,6 +157,7 @@ def theta(folder):
     return pd.read_parquet(folder / "alpha.parquet")["theta"].to_numpy()
 
 
+@pytest.mark.slow
 def test_two_workers_train_as_one_with_the_joint_batch(local_ray, tmp_path):
     """Float32 and another order of sums: equal to a tolerance, and so the decisions."""
     alone = api.search_supernet(config=TOY, out=tmp_path / "one", engine="local")

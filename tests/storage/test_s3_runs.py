@@ -107,6 +107,7 @@ def simulated(tmp_path):
     return api.search(config=search_driver.config(), **parts, out=out, engine="simulate").pool
 
 
+@pytest.mark.slow
 def test_a_search_whose_driver_is_killed_goes_on_on_another_machine(s3, tmp_path, monkeypatch):
     """What was not pushed is told by the checkpoints; the resume has Tune's files in the store."""
     uri, log = s3("runs/a"), tmp_path / "log"
@@ -154,6 +155,7 @@ def test_sigterm_leaves_all_in_the_store(s3, tmp_path):
     assert pool.spent_epochs >= 8 - 2
 
 
+@pytest.mark.slow
 def test_search_retrain_export_and_load(s3, tmp_path):
     """As a user does it, one command after the other, with nothing but URIs."""
     uri, full = s3("runs/mine"), s3("runs/full")
