@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         submit,
         write_report,
     )
-    from raynas.config import SearchConfig
     from raynas.errors import RaynasError, UsageError
     from raynas.loading import load
     from raynas.scheduling.budget import Budget, largest_pool, nosh_cost
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from raynas.scheduling.policy import Job, Outcome, SchedulingPolicy
     from raynas.scheduling.pool import Pool
     from raynas.scheduling.snapshot import PoolSnapshot
+    from raynas.search_config import SearchConfig
     from raynas.session import SearchResult
     from raynas.spaces.architecture import Architecture
     from raynas.spaces.cell_space import CellSpace
@@ -54,7 +54,7 @@ _HOMES = {
     "PoolSnapshot": "raynas.scheduling.snapshot",
     "RaynasError": "raynas.errors",
     "SchedulingPolicy": "raynas.scheduling.policy",
-    "SearchConfig": "raynas.config",
+    "SearchConfig": "raynas.search_config",
     "SearchResult": "raynas.session",
     "SearchSpace": "raynas.spaces.space",
     "SupernetConfig": "raynas.supernet_config",

@@ -7,11 +7,11 @@ objective knows itself (tables); counted or timed on networks built for the obje
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from raynas.config import OBJECTIVES, SearchConfig
 from raynas.errors import ConfigError, nearest
 from raynas.networks.priced import Counted, Timed
 from raynas.registry import load_object
 from raynas.scheduling.objective import Objective
+from raynas.search_config import OBJECTIVES, SearchConfig
 from raynas.spaces.architecture import Architecture
 from raynas.spaces.costs import COUNTS, LATENCIES, Costs, CostSource, FunctionCost
 from raynas.spaces.space import SearchSpace, TaskShape

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from raynas.config import SearchConfig
 from raynas.errors import ConfigError
 from raynas.runs.folder import RunFolder
 from raynas.runs.journal import Entry, Journal, read_journal, recorded
@@ -15,6 +14,7 @@ from raynas.scheduling.events import Event, Proposed
 from raynas.scheduling.front import front_rows
 from raynas.scheduling.pool import Pool
 from raynas.scheduling.search import Search, replay
+from raynas.search_config import SearchConfig
 from raynas.setup import Parts, Setup, set_up
 from raynas.spaces.architecture import Architecture
 from raynas.storage import Location

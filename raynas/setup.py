@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
-from raynas.config import SearchConfig, construct
+from raynas.config import construct
 from raynas.costing import cost_names, find_costs
 from raynas.errors import ConfigError
 from raynas.proposing import PROPOSERS
@@ -23,6 +23,7 @@ from raynas.scheduling.objective import Objective
 from raynas.scheduling.policy import SchedulingPolicy, check_levels
 from raynas.scheduling.search import Level0
 from raynas.scheduling.simulate import Score
+from raynas.search_config import SearchConfig
 from raynas.seeds import derive_seed
 from raynas.spaces import SPACES
 from raynas.spaces.architecture import Architecture

@@ -50,7 +50,7 @@ class SupernetConfig(Section):
 
     Attributes:
         space: What can be built, with its options; some spaces have no supernet.
-        data: What is trained on; see `raynas.config.SearchConfig`.
+        data: What is trained on; see `raynas.search_config.SearchConfig`.
         method: How weights and mixing weights are trained together.
         selection: How the architecture is read off the trained supernet.
         training: What shall differ from the method's settings

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from raynas.cli.main import app
-from raynas.config import PRESETS, load_search_config
+from raynas.search_config import PRESETS, load_search_config
 from raynas.setup import Parts, set_up
 from raynas.supernet_config import SUPERNET_PRESETS, load_supernet_config
 from raynas.supernets import METHODS

@@ -8,7 +8,9 @@ import raynas
 ROOT = Path(raynas.__file__).parent
 RANKS = {
     **dict.fromkeys(["errors", "seeds", "interrupts", "plain"], -2),
-    **dict.fromkeys(["registry", "config", "supernet_config", "storage", "disk"], -1),
+    **dict.fromkeys(
+        ["registry", "config", "search_config", "supernet_config", "storage", "disk"], -1
+    ),
     "spaces": 0,
     "scheduling": 1,
     "networks": 2,
@@ -36,6 +38,7 @@ SAME_RANK = {
     ("proposing", "predictor"),
     ("proposing", "proxies"),
     ("setup", "engine"),
+    ("search_config", "config"),
     ("supernet_config", "config"),
     ("report", "runs"),
 }

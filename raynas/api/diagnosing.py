@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from raynas.api.folders import refuse_foreign_code
 from raynas.api.runs import kind_of
-from raynas.config import SearchConfig, validate
+from raynas.config import validate
 from raynas.diagnostics import SEARCH, SUPERNET
 from raynas.errors import ConfigError, RunFolderError, nearest
 from raynas.runs.folder import RunFolder
 from raynas.runs.remote import mirrored
 from raynas.runs.supernet_journal import read_supernet_journal
+from raynas.search_config import SearchConfig
 from raynas.selection import SELECTIONS
 from raynas.spaces import SPACES
 from raynas.storage import Location

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from raynas.api.folders import Named, refuse_foreign_code
-from raynas.config import SearchConfig, load_search_config, validate
+from raynas.config import validate
 from raynas.errors import ConfigError, RunFolderError
 from raynas.proposing import PROPOSERS
 from raynas.runs.folder import RunFolder, new_folder
@@ -14,6 +14,7 @@ from raynas.scheduling import POLICIES
 from raynas.scheduling.objective import Objective
 from raynas.scheduling.pool import Pool
 from raynas.scheduling.simulate import Score
+from raynas.search_config import SearchConfig, load_search_config
 from raynas.spaces import SPACES
 from raynas.spaces.space import SearchSpace
 from raynas.storage import Location
@@ -65,7 +66,7 @@ def search(
         proposer: Which next: a name, a proposer, or a function from a space to one.
         objective: What training means, if not training on `data`.
         score: Zero-cost proxies of architectures, if the objective is your own.
-        constraints: What a network may cost: keys of `raynas.config.ConstraintsConfig`.
+        constraints: What a network may cost: keys of `raynas.search_config.ConstraintsConfig`.
         objectives: What counts: ``"accuracy,latency"``; all but accuracy are minimised.
         costs: Your own functions from an architecture to its ``params``, ``flops`` or ``latency``.
         seed: Every draw derives from it.

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from raynas.api.folders import Named
 from raynas.api.searching import resume_search, search
-from raynas.config import SearchConfig, load_search_config, validate
+from raynas.config import validate
 from raynas.errors import ConfigError, RunFolderError, nearest
 from raynas.runs.folder import RunFolder, new_folder
 from raynas.runs.journal import read_journal
 from raynas.runs.remote import pushed
+from raynas.search_config import SearchConfig, load_search_config
 from raynas.storage import Location, StorePath, location
 
 if TYPE_CHECKING:

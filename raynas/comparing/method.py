@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raynas.config import SearchConfig, load_search_config
 from raynas.errors import ConfigError, UsageError, nearest
 from raynas.proposing import PROPOSERS
 from raynas.registry import lookup
 from raynas.scheduling import POLICIES
+from raynas.search_config import SearchConfig, load_search_config
 from raynas.setup import Parts, set_up
 from raynas.tabular.objective import TableObjective, TableScorer
 from raynas.tabular.space import searchable

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from raynas.config import SearchConfig, validate
+from raynas.config import validate
 from raynas.errors import RunFolderError
 from raynas.runs.folder import RunFolder
 from raynas.runs.journal import Entry, read_journal, recorded
@@ -17,6 +17,7 @@ from raynas.scheduling.candidate import Candidate
 from raynas.scheduling.events import Proposed, Reported, Started
 from raynas.scheduling.front import pool_front
 from raynas.scheduling.pool import Pool
+from raynas.search_config import SearchConfig
 
 COST_NAMES = {"params": "num_params", "flops": "flops", "latency": "latency_ms"}
 """Column of each objective that is minimised."""

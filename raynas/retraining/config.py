@@ -6,11 +6,12 @@ from typing import Any
 
 from pydantic import Field
 
-from raynas.config import Choice, ResourcesConfig, Section, merge_layers, read_choice, validate
+from raynas.config import Choice, Section, merge_layers, read_choice, validate
 from raynas.errors import ConfigError, nearest
 from raynas.registry import lookup
 from raynas.retraining.protocols import PROTOCOLS, Protocol
 from raynas.retraining.sources import find
+from raynas.search_config import ResourcesConfig
 from raynas.spaces import SPACES
 from raynas.spaces.darts import DartsFamily
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raynas.config import Choice, SearchConfig, construct, read_choice, validate
+from raynas.config import Choice, construct, read_choice, validate
 from raynas.errors import (
     ConfigError,
     InvalidArchitectureError,
@@ -20,6 +20,7 @@ from raynas.runs.folder import RunFolder
 from raynas.runs.journal import read_journal, recorded
 from raynas.scheduling.candidate import Candidate
 from raynas.scheduling.pool import Pool
+from raynas.search_config import SearchConfig
 from raynas.spaces import SPACES
 from raynas.spaces.published import PUBLISHED
 from raynas.spaces.space import SearchSpace

@@ -14,12 +14,12 @@ from pathlib import Path
 from ray import cloudpickle
 
 from raynas import api
-from raynas.config import SearchConfig, load_search_config
 from raynas.proposing.random import RandomProposer
 from raynas.runs.folder import RunFolder
 from raynas.runs.journal import read_journal
 from raynas.scheduling.events import Reported
 from raynas.scheduling.pool import Pool
+from raynas.search_config import SearchConfig, load_search_config
 from raynas.testing import FakeObjective, FakeTrial, ToySpace
 
 PATIENCE_S = 300

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 import raynas
 from raynas.cli.main import app
-from raynas.config import PRESETS, Choice, ConstraintsConfig, SearchConfig, load_search_config
+from raynas.config import Choice
 from raynas.errors import CheckpointError, RaynasError, UsageError
 from raynas.plain import parse_yaml
 from raynas.retraining.config import resolve
@@ -34,6 +34,7 @@ from raynas.scheduling.nosh import NoshPolicy
 from raynas.scheduling.pool import Pool
 from raynas.scheduling.search import Search
 from raynas.scheduling.simulate import simulate
+from raynas.search_config import PRESETS, ConstraintsConfig, SearchConfig, load_search_config
 from raynas.setup import Parts, set_up
 from raynas.spaces import SPACES
 from raynas.spaces.cell_space import CellSpace

@@ -24,8 +24,8 @@ from raynas.comparing.campaign import Job, Log
 from raynas.comparing.method import Method, parse_methods
 from raynas.comparing.run import RunRecord, run_method
 from raynas.comparing.statistics import Mean, paired_p_value, reports_at
-from raynas.config import SearchConfig
 from raynas.proxies.proxy import DEFAULT_PROXIES as VOTERS
+from raynas.search_config import SearchConfig
 from raynas.seeds import derive_rng
 from raynas.tabular.names import load_table
 from raynas.tabular.table import AccuracyTable

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from raynas import api
-from raynas.config import load_search_config
 from raynas.proposing.random import RandomProposer
+from raynas.search_config import load_search_config
 from raynas.testing import FakeObjective, ToySpace
 
 

@@ -15,7 +15,6 @@ import torch
 
 import raynas
 from raynas import api
-from raynas.config import SearchConfig
 from raynas.errors import RunFolderError
 from raynas.runs.folder import RunFolder
 from raynas.runs.journal import read_journal
@@ -23,6 +22,7 @@ from raynas.runs.supernet_books import saved_steps
 from raynas.runs.supernet_journal import read_supernet_journal
 from raynas.scheduling.events import Reported
 from raynas.scheduling.pool import Pool
+from raynas.search_config import SearchConfig
 from raynas.storage import location
 
 pytestmark = pytest.mark.ray

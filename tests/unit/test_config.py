@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from raynas.config import PRESETS, SearchConfig, construct, load_search_config
+from raynas.config import construct
 from raynas.errors import ConfigError
 from raynas.registry import lookup
+from raynas.search_config import PRESETS, SearchConfig, load_search_config
 
 
 def test_defaults_make_a_config():

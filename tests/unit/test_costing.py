@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-from raynas.config import load_search_config
 from raynas.costing import cost_names, find_costs, foreign_sources
 from raynas.errors import ConfigError, UsageError
 from raynas.networks.priced import Counted, Timed
+from raynas.search_config import load_search_config
 from raynas.spaces.architecture import Architecture
 from raynas.spaces.costs import FunctionCost
 from raynas.spaces.space import TaskShape

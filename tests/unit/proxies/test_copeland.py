@@ -3,9 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
-from raynas.config import Level0Config
 from raynas.errors import ConfigError
 from raynas.proxies.vote import aggregate, copeland
+from raynas.search_config import Level0Config
 
 TABLE = [
     {"synflow": 3.0, "snip": 1.0, "jacob_cov": 2.0},

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raynas import api
-from raynas.config import construct, load_search_config
+from raynas.config import construct
 from raynas.errors import ConfigError, InvalidArchitectureError, SpaceError
 from raynas.registry import lookup
+from raynas.search_config import load_search_config
 from raynas.setup import Parts, set_up
 from raynas.spaces import SPACES
 from raynas.spaces.architecture import Architecture
