@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from raynas.errors import StorageError, nearest
+from raynas.store_errors import HINTS, MISSING_BUCKET, one_line, translated
 
 SCHEMES = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
 """Schemes of URIs that `pyarrow.fs` knows, as far as they can be written to."""
@@ -33,28 +34,6 @@ _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(/+)(.*)", re.DOTALL)
 _TAKES_WHOLE_OBJECTS = ("s3", "gcs")
 _PAUSES_S = (0.5, 2.0, 8.0)
 """Between tries, where it may be the network."""
-
-_HINTS = {
-    "s3": "credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from ~/.aws, or from "
-    "the machine's role, on every node",
-    "gs": "credentials come from GOOGLE_APPLICATION_CREDENTIALS, or from the machine's account",
-    "abfs": "credentials come from AZURE_CLIENT_ID and the like, or from the machine's identity",
-}
-_MISSING_BUCKET = ("NO_SUCH_BUCKET", "RESOURCE_NOT_FOUND", "bucket does not exist", "NoSuchBucket")
-_FORBIDDEN = (
-    "ACCESS_DENIED",
-    "Forbidden",
-    "HTTP status 401",
-    "HTTP status 403",
-    "INVALID_ACCESS_KEY_ID",
-    "SIGNATURE_DOES_NOT_MATCH",
-    "UNRECOGNIZED_CLIENT",
-    "INVALID_CLIENT_TOKEN_ID",
-    "EXPIRED_TOKEN",
-    "PERMISSION_DENIED",
-    "Permission denied",
-)
-_UNREACHABLE = ("NETWORK_CONNECTION", "Could not resolve", "Couldn't resolve", "Connection refused")
 
 _Got = TypeVar("_Got")
 
@@ -273,13 +252,13 @@ class StorePath:
         try:
             return work(self.filesystem)
         except FileNotFoundError as error:
-            if any(sign in str(error) for sign in _MISSING_BUCKET):
-                raise _translated(error, verb, self) from None
+            if any(sign in str(error) for sign in MISSING_BUCKET):
+                raise translated(error, verb, str(self)) from None
             raise FileNotFoundError(errno.ENOENT, "no such file", str(self)) from None
         except StorageError:
             raise
         except OSError as error:
-            raise _translated(error, verb, self) from None
+            raise translated(error, verb, str(self)) from None
 
 
 Location = Path | StorePath
@@ -326,7 +305,7 @@ def _checked(uri: str) -> Location:
         shown = urlunsplit(parts._replace(netloc="…@" + parts.netloc.rpartition("@")[2]))
         raise StorageError(
             f"{shown}: credentials in a URI end up in manifests and process lists; "
-            + _HINTS.get(parts.scheme, "leave them to the environment")
+            + HINTS.get(parts.scheme, "leave them to the environment")
         )
     if not parts.netloc and parts.scheme not in (*_INTERNAL, "hdfs", "viewfs"):
         raise StorageError(f"{uri}: names no bucket ({parts.scheme}://BUCKET/PATH)")
@@ -360,9 +339,9 @@ def _connect(uri: str) -> tuple[Any, str]:
     try:
         found: tuple[Any, str] = FileSystem.from_uri(asked)
     except OSError as error:
-        raise _translated(error, "look at", StorePath(uri)) from None
+        raise translated(error, "look at", uri) from None
     except (ArrowException, ValueError, ImportError) as error:
-        raise StorageError(f"{uri}: {_one_line(error)}") from None
+        raise StorageError(f"{uri}: {one_line(error)}") from None
     return found
 
 
@@ -383,23 +362,3 @@ def _version(info: Any) -> Version:
     written = info.mtime
     stamp = written.timestamp() if isinstance(written, datetime.datetime) else 0.0
     return Version(int(info.size), stamp)
-
-
-def _translated(error: OSError, verb: str, place: StorePath) -> StorageError:
-    """Return an error as one line that says what a user can do."""
-    text = _one_line(error)
-    scheme = urlsplit(place.root).scheme
-    if any(sign in text for sign in _MISSING_BUCKET):
-        bucket = urlsplit(place.root).netloc
-        return StorageError(f"{place}: there is no bucket {bucket!r}; make it first")
-    if isinstance(error, PermissionError) or any(sign in text for sign in _FORBIDDEN):
-        hint = next((h for name, h in _HINTS.items() if scheme.startswith(name)), "")
-        return StorageError(f"{place}: no permission to {verb} it" + (f" ({hint})" if hint else ""))
-    if any(sign in text for sign in _UNREACHABLE):
-        return StorageError(f"{place}: cannot be reached: {text}", may_pass=True)
-    return StorageError(f"{place}: cannot {verb} it: {text}", may_pass=True)
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 300 else f"{text[:300]}…"

@@ -7,7 +7,7 @@ import raynas
 
 ROOT = Path(raynas.__file__).parent
 RANKS = {
-    **dict.fromkeys(["errors", "seeds", "interrupts", "plain"], -2),
+    **dict.fromkeys(["errors", "seeds", "interrupts", "plain", "store_errors"], -2),
     **dict.fromkeys(
         ["registry", "config", "search_config", "supernet_config", "storage", "disk"], -1
     ),
@@ -39,6 +39,7 @@ SAME_RANK = {
     ("proposing", "proxies"),
     ("setup", "engine"),
     ("search_config", "config"),
+    ("store_errors", "errors"),
     ("supernet_config", "config"),
     ("report", "runs"),
 }
