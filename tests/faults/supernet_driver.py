@@ -1,4 +1,7 @@
-"""A supernet run in a process of its own, to be killed: supernet_driver.py start|resume FOLDER."""
+"""A supernet run in a process of its own, to be killed.
+
+supernet_driver.py start|resume FOLDER WORKERS ENGINE
+"""
 
 import sys
 import time
@@ -26,9 +29,10 @@ class Slow(Darts):
 
 
 if __name__ == "__main__":
-    verb, folder, workers = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    verb, folder, workers, engine = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    how = {"method": Slow(), "workers": workers, "engine": engine}
     if verb == "start":
-        result = api.search_supernet(config=CONFIG, method=Slow(), workers=workers, out=folder)
+        result = api.search_supernet(config=CONFIG, **how, out=folder)
     else:
-        result = api.resume(folder, method=Slow(), workers=workers)
+        result = api.resume(folder, **how)
     sys.exit(0 if result.finished else 3)

@@ -68,6 +68,7 @@ def differences(folder, whole):
     return 0
 
 
+@pytest.mark.slow
 def test_a_retraining_survives_its_workers_and_its_driver(tmp_path, environment, record_fault):
     import retrain_driver as driver
 

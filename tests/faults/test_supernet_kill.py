@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from ray import cloudpickle
 
 from raynas import api
 from raynas.runs.supernet_books import CHECKPOINT, saved_steps, step_name
@@ -33,9 +35,9 @@ def _leave_nothing_behind():
         process.wait()
 
 
-def start(verb, folder, workers=1):
+def start(verb, folder, workers=1, engine="ray"):
     process = subprocess.Popen(
-        [sys.executable, str(DRIVER), verb, str(folder), str(workers)],
+        [sys.executable, str(DRIVER), verb, str(folder), str(workers), engine],
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -100,6 +102,7 @@ def here(run):
         import supernet_driver
     finally:
         sys.path.pop(0)
+    cloudpickle.register_pickle_by_value(supernet_driver)  # workers cannot import it
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -142,22 +145,16 @@ def same(killed, whole, record_fault, fault, injected):
     )
 
 
-def kill_a_worker(folder, workers):
-    """Start, and kill a training worker in the middle of the third epoch; another takes over."""
+def kill_all_in_turn(folder, workers):
+    """Run to the end, with a worker, an evaluator and the driver killed on the way."""
     process = start("start", folder, workers)
     session = wait_for(folder, process, lambda record: record["event"] == "session")
     wait_for(folder, process, is_epoch(2))
-    time.sleep(0.1)
+    time.sleep(0.1)  # in the middle of the third epoch
     os.kill(session["pid"], signal.SIGKILL)
     again = wait_for(folder, process, lambda record: record["event"] == "session")
     assert again["from_step"] == 2
     assert again["pid"] != session["pid"]
-    return process
-
-
-def kill_all_in_turn(folder, workers):
-    """Run to the end, with a worker, an evaluator and the driver killed on the way."""
-    process = kill_a_worker(folder, workers)
     decided = wait_for(folder, process, lambda record: record["event"] == "decision")
     evaluator = int(decided["decisions"][0]["workers"][0].rpartition(":")[2])
     wait_for(folder, process, lambda record: record["event"] == "epoch")
@@ -172,19 +169,48 @@ def kill_all_in_turn(folder, workers):
     assert api.status(folder)["state"] == "done"
 
 
-def test_a_run_survives_a_worker_and_then_its_driver(tmp_path, record_fault):
-    """The quick form: what is left is finished without Ray, which makes no difference."""
-    process = kill_a_worker(tmp_path / "killed", workers=1)
-    wait_for(tmp_path / "killed", process, lambda record: record["event"] == "decision")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    uninterrupted(folder)
+    return folder
+
+
+def test_a_training_worker_is_killed(local_ray, tmp_path, whole, record_fault):
+    """The quick form of what follows, on a Ray that is there."""
+    folder, killed = tmp_path / "run", []
+
+    def kill():
+        while not killed:
+            told = lines(folder)
+            if any(is_epoch(2)(record) for record in told):
+                pid = next(r["pid"] for r in told if r["event"] == "session")
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    here(lambda driver: api.search_supernet(config=driver.CONFIG, method=driver.Slow(), out=folder))
+    killer.join(timeout=10)
+    sessions = [record for record in lines(folder) if record["event"] == "session"]
+    assert [killed[0]] == [record["pid"] for record in sessions][:1]
+    assert [record["from_step"] for record in sessions] == [0, 2]
+    same(folder, whole, record_fault, "supernet: Train worker SIGKILLed", 1)
+
+
+def test_the_driver_is_killed(tmp_path, whole, record_fault):
+    """Likewise; without Ray, which makes no difference."""
+    folder = tmp_path / "run"
+    process = start("start", folder, engine="local")
+    wait_for(folder, process, lambda record: record["event"] == "decision")
+    wait_for(folder, process, lambda record: record["event"] == "epoch")
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=30)
-    resumed = here(
-        lambda driver: api.resume(tmp_path / "killed", method=driver.Slow(), engine="local")
-    )
-    result = uninterrupted(tmp_path / "whole")
-    assert resumed.architecture == result.architecture
-    fault = "supernet: Train worker, then driver SIGKILLed"
-    same(tmp_path / "killed", tmp_path / "whole", record_fault, fault, 2)
+    assert api.status(folder)["state"] == "interrupted"
+    resumed = here(lambda driver: api.resume(folder, method=driver.Slow(), engine="local"))
+    assert resumed.finished
+    same(folder, whole, record_fault, "supernet: driver SIGKILLed", 1)
 
 
 @pytest.mark.slow

@@ -72,6 +72,7 @@ def test_a_worker_that_cannot_import_stops_the_run_with_its_traceback(local_ray,
     assert not search.finished
 
 
+@pytest.mark.slow
 def test_if_all_fail_the_first_traceback_comes_out(local_ray, tmp_path):
     search = new_search()
     objective = FakeObjective(failing=[f"a{i}" for i in range(1000)])
@@ -96,6 +97,7 @@ class Dying(FakeObjective):
         return super().metrics(text, epoch)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_restarts_from_its_last_checkpoint(local_ray, tmp_path):
     plain, search = new_search(), new_search()
     propose = propose_at_random(search.space)
@@ -138,6 +140,7 @@ class Telling(FakeObjective):
         return {**super().metrics(text, epoch), "pid": os.getpid(), "started": self.started}
 
 
+@pytest.mark.slow
 def test_actors_are_reused_from_one_architecture_to_the_next(local_ray, tmp_path):
     search = new_search()
     run_search(search, Telling(), propose_at_random(search.space), options(tmp_path))
@@ -181,6 +184,7 @@ def test_whatever_training_raises_is_recorded_and_the_search_goes_on(local_ray, 
     assert search.finished
 
 
+@pytest.mark.slow
 def test_a_wall_clock_budget_is_kept(local_ray, tmp_path):
     class Slow(FakeObjective):
         def metrics(self, text, epoch):
