@@ -194,8 +194,9 @@ def test_a_training_worker_is_killed(local_ray, tmp_path, whole, record_fault):
     here(lambda driver: api.search_supernet(config=driver.CONFIG, method=driver.Slow(), out=folder))
     killer.join(timeout=10)
     sessions = [record for record in lines(folder) if record["event"] == "session"]
-    assert [killed[0]] == [record["pid"] for record in sessions][:1]
-    assert [record["from_step"] for record in sessions] == [0, 2]
+    assert killed == [sessions[0]["pid"]]
+    assert len(sessions) == 2
+    assert sessions[1]["from_step"] in (1, 2)  # its second checkpoint may have been on its way
     same(folder, whole, record_fault, "supernet: Train worker SIGKILLed", 1)
 
 

@@ -126,9 +126,9 @@ def test_the_same_seed_gives_the_same_pool(run, tmp_path):
 
 def test_a_search_on_a_users_own_images(local_ray, tmp_path, shared_data):
     done = run_command(
-        *("search", "--data", f"npz:{shared_data}/fashion_mnist_16x16.npz", "--budget", "8"),
-        *("--out", "f", "--set", "levels=[1,2]", "--set", "space.channels=4"),
-        *("--set", "data.train_size=500", "--set", "data.valid_size=200", "--json"),
+        *("search", "--data", f"npz:{shared_data}/fashion_mnist_16x16.npz", "--budget", "16"),
+        *("--out", "f", "--set", "levels=[2,4]", "--set", "space.channels=4"),
+        *("--set", "data.train_size=1000", "--set", "data.valid_size=200", "--json"),
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
