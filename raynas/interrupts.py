@@ -26,4 +26,6 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell script starts what ends in &
+        signal.default_int_handler(number, frame)
     signal.raise_signal(signal.SIGINT)

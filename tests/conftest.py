@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: one local Ray for the whole session, paths to real data."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from fault_table import record_fault as record_fault
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # In what a shell script starts with `&`, and all that we would start, Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Hundreds of cases of each property are tried by default; `make test-slow` tries thousands.
 settings.register_profile("thorough", max_examples=3000, deadline=None)
