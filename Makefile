@@ -17,7 +17,7 @@ search: $(STAMP)  ## the main job: a search on the embedded data set
 
 test: $(STAMP) $(S3)  ## the test suite, then lint, types and layers
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile -m "not slow and not ray"
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile -m "ray and not slow"
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "ray and not slow"
 	$(MAKE) --no-print-directory check
 
 check: $(STAMP)
