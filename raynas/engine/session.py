@@ -72,7 +72,7 @@ def connected(
             "num_cpus": max(os.cpu_count() or 1, needed),
             "include_dashboard": False,
         }
-    _check_answers(target)
+    check_answers(target)
     try:
         # Without an address Ray would join whatever cluster was last started on this machine.
         with _loopback() if target is None else nullcontext():
@@ -135,7 +135,7 @@ def has_gpus() -> bool:
     return bool(ray.cluster_resources().get("GPU", 0) >= 1)
 
 
-def _check_answers(target: str | None) -> None:
+def check_answers(target: str | None) -> None:
     """Raise `ConfigError` if nobody listens at ``host:port``; Ray itself would try for minutes."""
     host, _, port = (target or "").rpartition(":")
     if not host or "/" in host or not port.isdigit():

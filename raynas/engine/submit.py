@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ray.exceptions import AuthenticationError
+from ray.exceptions import AuthenticationError, RpcError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from raynas.engine.session import check_answers
 from raynas.errors import ConfigError, UsageError
 
 _ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
@@ -62,6 +63,7 @@ class Jobs:
     def __init__(self, address: str | None = None) -> None:
         for name in _CHATTY:
             logging.getLogger(name).setLevel(logging.WARNING)
+        check_answers(address)
         with _only(address), _one_line(address):
             self._client = JobSubmissionClient(address)
 
@@ -194,7 +196,7 @@ def _one_line(address: str | None) -> Iterator[None]:
         yield
     except AuthenticationError:
         raise ConfigError(_TOKEN) from None
-    except (ConnectionError, OSError) as error:
+    except (ConnectionError, OSError, RpcError) as error:
         raise ConfigError(
             f"address: no Ray jobs API answers {where} (http://HEAD:8265): {_short(error)}"
         ) from None

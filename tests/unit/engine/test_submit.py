@@ -88,6 +88,7 @@ def test_an_address_that_is_given_goes_before_the_environment(monkeypatch):
         (RuntimeError("The Ray jobs CLI & SDK require the ray[default]\ninstall"), r"\[cluster\]"),
         (ConnectionError("Failed to\nconnect"), "no Ray jobs API answers at 'http://a:1'"),
         (RuntimeError("Request failed with status code 500:\nx"), "refuses: Request failed"),
+        (submit.RpcError("Timed\nout"), "no Ray jobs API answers at 'http://a:1'"),
         (ValueError("bad\naddress"), "refuses: bad address"),
         (submit.AuthenticationError("no\ntoken"), "asks for a token: set RAY_AUTH_MODE=token"),
     ],
@@ -100,3 +101,10 @@ def test_what_ray_raises_is_one_line(raised, words, monkeypatch):
     with pytest.raises(ConfigError, match=words) as caught:
         submit.Jobs("http://a:1")
     assert "\n" not in str(caught.value)
+
+
+def test_an_address_where_nobody_listens_is_told_at_once(monkeypatch):
+    """Ray would try for most of a minute."""
+    monkeypatch.setattr(submit, "JobSubmissionClient", pytest.fail)
+    with pytest.raises(ConfigError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'"):
+        submit.Jobs("127.0.0.1:1")
