@@ -1,5 +1,6 @@
 """`raynas submit`: have a cluster run a command, follow it, say where the results are."""
 
+import os
 import secrets
 import shlex
 import tempfile
@@ -194,7 +195,9 @@ def _in_reach(folder: Location) -> bool:
 
 
 def _absolute(place: Location, root: Path) -> Location:
-    return place if isinstance(place, StorePath) else (root / place.expanduser()).absolute()
+    if isinstance(place, StorePath):
+        return place
+    return (root / os.path.expanduser(place)).absolute()  # unlike Path's, leaves a ~name of nobody
 
 
 def option(words: Sequence[str], name: str) -> str | None:

@@ -1,6 +1,7 @@
 """What becomes of a command that is sent, and of what it names."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -152,3 +153,8 @@ def test_a_checkout_travels_and_an_installed_version_is_asked_for(root, fake, mo
 def test_code_of_another_kind_is_refused(root, fake):
     with pytest.raises(ConfigError, match="code: 'wheel' must be one of source, pip, image"):
         submitting.submit("search", working_dir=root, code="wheel")
+
+
+def test_a_name_of_nobody_is_a_folder_like_any_other(tmp_path):
+    assert submitting._absolute(Path("~nosuchuser/a"), tmp_path) == tmp_path / "~nosuchuser/a"
+    assert submitting._absolute(Path("~/a"), tmp_path) == Path.home() / "a"
