@@ -279,6 +279,12 @@ def location(where: "str | os.PathLike[str] | StorePath") -> Location:
     text = os.fspath(where)
     match = _URI.fullmatch(text)
     if match is None:
+        scheme, colon, rest = text.partition(":")
+        if colon and scheme in SCHEMES:
+            raise StorageError(
+                f"{text}: a URI has two slashes, {scheme}://{rest} "
+                f"(or give a local folder's absolute path)"
+            )
         return Path(text)
     scheme, slashes, rest = match[1].lower(), match[2], match[3]
     known = scheme in SCHEMES or scheme in _INTERNAL
