@@ -1,14 +1,10 @@
 """`raynas report`: everything about a run on one page."""
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from raynas.api.runs import kind_of
 from raynas.errors import RunFolderError, StorageError
 from raynas.runs.folder import RunFolder, replace_file
-from raynas.runs.mirror import fetch
 from raynas.storage import Location, location
 
 NAME = "report.html"
@@ -37,18 +33,15 @@ def write_report(run: Location | str, out: Location | str | None = None) -> Loca
             file cannot be written; or matplotlib (extra ``plot``) is not installed.
     """
     where = location(run)
-    comparison = (where / _COMPARISON).exists()
+    # Comparisons are local folders (`raynas.api.compare`).
+    comparison = where if isinstance(where, Path) and (where / _COMPARISON).exists() else None
     kind = None if comparison else kind_of(where)
     target = where / NAME if out is None else location(out)
     if target.is_dir():
         target = target / NAME
     from raynas.report.build import comparison_html, report_html
 
-    if kind is None:
-        with _copied(where) as files:
-            html = comparison_html(files, where.resolve().name)
-    else:
-        html = report_html(RunFolder(where, kind))
+    html = comparison_html(comparison) if comparison else report_html(RunFolder(where, kind))
     try:
         replace_file(target, html.encode())
     except StorageError:
@@ -56,14 +49,3 @@ def write_report(run: Location | str, out: Location | str | None = None) -> Loca
     except OSError as error:
         raise RunFolderError(f"{target}: cannot be written: {error.strerror}") from None
     return target
-
-
-@contextmanager
-def _copied(where: Location) -> Iterator[Path]:
-    """Yield a local folder with the files of a comparison."""
-    if isinstance(where, Path):
-        yield where
-        return
-    with tempfile.TemporaryDirectory(prefix="raynas-") as name:
-        fetch(where, Path(name))
-        yield Path(name)

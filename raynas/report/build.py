@@ -47,19 +47,18 @@ def report_html(folder: RunFolder) -> str:
     return render(page)
 
 
-def comparison_html(files: Path, title: str) -> str:
+def comparison_html(folder: Path) -> str:
     """Return the report of a comparison as one HTML file.
 
     Args:
-        files: A local folder with its files.
-        title: What the comparison is called.
+        folder: Where it is.
 
     Raises:
         RunFolderError: it has not ended, or a file cannot be read.
         UsageError: matplotlib is not installed.
     """
     new_figure(1, 1)
-    return render(comparison_page(read_comparison(files), title, _footer()))
+    return render(comparison_page(read_comparison(folder), _footer()))
 
 
 def _footer() -> str:

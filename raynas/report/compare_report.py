@@ -76,12 +76,12 @@ def read_comparison(path: Path) -> ComparisonFiles:
     return ComparisonFiles(path, asked, means, speedups, notes if isinstance(notes, list) else [])
 
 
-def comparison_page(files: ComparisonFiles, title: str, footer: str) -> Page:
+def comparison_page(files: ComparisonFiles, footer: str) -> Page:
     """Return the page of a comparison."""
     seeds = max(int(row["seeds"]) for row in files.means)
     return Page(
         kind="Comparison",
-        title=title,
+        title=files.path.resolve().name,
         state="done",
         summary=(
             f"{count(len(files.methods), 'method')} on {files.asked['table']}, "

@@ -149,7 +149,7 @@ class RetrainSession:
         if engine != "ray":
             raise ConfigError(f"engine: {engine!r} must be 'ray' or 'inline'")
         facts = check(self._config, self._objective)  # complain before Ray is started
-        if self._resumed and not self._open_jobs():
+        if self._resumed and not self._records(read_retraining(self._folder.journal)[0]).open:
             return self._run(facts, lambda jobs, it: iter(()))  # makes the views anew
         from raynas.engine.retrain_run import RetrainOptions, run_jobs
         from raynas.engine.session import Resources, connected, has_gpus
@@ -168,13 +168,12 @@ class RetrainSession:
             )
             return self._run(facts, lambda jobs, it: run_jobs(jobs, it, options))
 
-    def _open_jobs(self) -> Sequence[Job]:
-        """Return the jobs that, by the journal, are still to be done."""
+    def _records(self, history: list[tuple[Reply, float]]) -> Records:
+        """Return what a journal says of all jobs that are asked for."""
         texts = [one.text for one in self._config.architectures]
         records = Records(make_jobs(texts, self._config.seeds, self._config.seed))
-        history, _ = read_retraining(self._folder.journal)
         heard(records, history, self._folder.journal)
-        return records.open
+        return records
 
     def _run(self, facts: dict[str, Any], drive: Drive) -> RetrainResult:
         with self._folder.in_need_of_room():
@@ -207,9 +206,7 @@ class RetrainSession:
         history: list[tuple[Reply, float]],
     ) -> RetrainResult:
         config = self._config
-        texts = [one.text for one in config.architectures]
-        records = Records(make_jobs(texts, config.seeds, config.seed))
-        heard(records, history, self._folder.journal)
+        records = self._records(history)
         views = RetrainViews(self._folder, config, self._objective.training, records, facts)
         notices: list[str] = []
         started = time.monotonic() - records.elapsed_s
