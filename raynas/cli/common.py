@@ -1,16 +1,19 @@
 """What the commands share: exit codes, and errors as one line."""
 
+import json
 import os
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn, Protocol
 
 import typer
 
 from raynas.errors import ConfigError, RaynasError, UsageError
 from raynas.interrupts import sigterm_as_ctrl_c
-from raynas.storage import StorePath, location
+from raynas.storage import Location, StorePath, location
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 3
 
@@ -58,6 +61,37 @@ def warn_if_passing(out: str | None) -> None:
             "on storage that all nodes reach",
             file=sys.stderr,
         )
+
+
+class Ending(Protocol):
+    """What a search or a supernet run came to."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        ...
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What the user should know of how it went."""
+        ...
+
+    def summary(self) -> dict[str, Any]:
+        """Return what it came to, as JSON values."""
+        ...
+
+
+def finish(result: Ending, lines: Sequence[str], as_json: bool) -> NoReturn:
+    """Say how a run ended, and leave with the exit code that goes with it."""
+    print(json.dumps(result.summary(), indent=2) if as_json else "\n".join(lines))
+    for notice in result.notices:
+        print(f"raynas: {notice}", file=sys.stderr)
+    raise typer.Exit(DONE if result.finished else INTERRUPTED)
+
+
+def carry_on(folder: Location) -> str:
+    """Return the line that says how an interrupted run is carried on."""
+    return f"interrupted: carry on with `raynas resume {shlex.quote(str(folder))}`"
 
 
 def percent(accuracy: float | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from raynas.cli.common import exit_codes
-from raynas.cli.search import Address, Json
+from raynas.cli.options import Address, Json
 from raynas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ def diagnose(
     workers: Annotated[
         int | None, typer.Option(help="Measurements side by side (default: as many as fit).")
     ] = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option(help="GPUs that each holds, 0.25 shares one (default: one if there are any)."),
+    ] = None,
     local: Annotated[
         bool, typer.Option("--local", help="Measure in this process, without Ray.")
     ] = False,
@@ -83,6 +87,7 @@ def diagnose(
             seed=seed,
             against=against,
             workers=workers,
+            gpus=gpus,
             engine="local" if local else "ray",
             address=address,
             trust_code=trust_code,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from raynas.cli.common import exit_codes
-from raynas.cli.search import Json
+from raynas.cli.options import Json
 
 
 def report(

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from raynas.cli import retrain, search, supernet
-from raynas.cli.common import exit_codes
-from raynas.cli.search import Address, Json
+from raynas.cli.common import exit_codes, finish
+from raynas.cli.options import Address, Json
 from raynas.cli.supernet_progress import make_supernet_progress
 
 
@@ -34,7 +34,7 @@ def resume(
         if kind == "supernet":
             with make_supernet_progress(as_json) as shown:
                 found = api.resume_supernet(run, **options, listener=shown)
-            supernet.finish(found, as_json)
+            finish(found, supernet.words(found), as_json)
         with search.make_progress(as_json) as progress:
             result = api.resume_search(run, **options, listener=progress)
-        search.finish(result, as_json)
+        finish(result, search.words(result), as_json)

@@ -1,10 +1,9 @@
 """``raynas retrain``."""
 
 import json
-import shlex
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -12,13 +11,14 @@ from raynas.cli.common import (
     DONE,
     FAILED,
     INTERRUPTED,
+    carry_on,
     duration,
     exit_codes,
     percent,
     spread,
     warn_if_passing,
 )
-from raynas.cli.search import Address, Json, Workers
+from raynas.cli.options import Address, Assignments, Json, Out, Seed, Workers
 
 if TYPE_CHECKING:
     from raynas.retraining.config import RetrainConfig
@@ -55,18 +55,12 @@ def retrain(
     workers_per_network: Annotated[
         int | None, typer.Option(help="Workers that share one network's batches (DDP).")
     ] = None,
-    out: Annotated[
-        str | None,
-        typer.Option(help="Run folder or URI, s3://… (default: a new one below runs/)."),
-    ] = None,
+    out: Out = None,
     resume: Annotated[
         str | None, typer.Option(help="Carry on an interrupted retraining, as it was asked for.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Every draw of the run derives from it.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any other key: --set training.lr=0.05 (repeatable)."),
-    ] = None,
+    seed: Seed = None,
+    set_: Assignments = None,
     address: Address = None,
     trust_code: Annotated[
         bool, typer.Option(help="Import a space outside raynas that a run or best.json names.")
@@ -103,7 +97,7 @@ def retrain(
         finish(result, as_json)
 
 
-def finish(result: "RetrainResult", as_json: bool) -> None:
+def finish(result: "RetrainResult", as_json: bool) -> NoReturn:
     """Say how a retraining ended, and leave with the exit code that goes with it."""
     print(json.dumps(result.as_json(), indent=2) if as_json else "\n".join(words(result)))
     for line in [*result.notices, *result.failures]:
@@ -221,9 +215,7 @@ def words(result: "RetrainResult") -> list[str]:
     )
     lines.append(f"run folder           {result.folder}")
     if not result.finished:
-        lines.append(
-            f"interrupted: carry on with `raynas resume {shlex.quote(str(result.folder))}`"
-        )
+        lines.append(carry_on(result.folder))
     return lines
 
 

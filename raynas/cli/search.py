@@ -1,36 +1,24 @@
 """``raynas search``."""
 
-import json
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from raynas.cli.common import (
-    DONE,
-    INTERRUPTED,
+    carry_on,
     duration,
     exit_codes,
+    finish,
     one_config,
     percent,
     warn_if_passing,
 )
+from raynas.cli.options import Address, Assignments, Config, Json, Out, Preset, Seed, Workers
 
 if TYPE_CHECKING:
     from raynas.cli.progress import Progress
     from raynas.session import SearchResult
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-Workers = Annotated[
-    int | None, typer.Option(help="Networks trained side by side (default: as many as fit).")
-]
-Config = Annotated[Path | None, typer.Option("--config", help="The same as CONFIG.")]
-Address = Annotated[
-    str | None,
-    typer.Option(help="A running Ray cluster ('auto' finds it); default: RAY_ADDRESS, or local."),
-]
 
 
 def search(
@@ -47,11 +35,8 @@ def search(
         str | None,
         typer.Option(help="What the run may spend: 300 (epochs), 90m, 6h or 12gpuh."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Every draw of the run derives from it.")] = None,
-    out: Annotated[
-        str | None,
-        typer.Option(help="Run folder or URI, s3://… (default: a new one below runs/)."),
-    ] = None,
+    seed: Seed = None,
+    out: Out = None,
     workers: Workers = None,
     max_params: Annotated[
         str | None, typer.Option(help="Most parameters a network may have: 200k, 1.5M.")
@@ -65,12 +50,9 @@ def search(
     objectives: Annotated[
         str | None, typer.Option(help="accuracy,latency (or params, flops): a front of networks.")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="A named set of defaults.")] = None,
+    preset: Preset = None,
     address: Address = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any other key: --set policy.per_round=5 (repeatable)."),
-    ] = None,
+    set_: Assignments = None,
     as_json: Json = False,
 ) -> None:
     """Search for an architecture: train candidates under the NOSH pyramid until the budget ends.
@@ -103,7 +85,7 @@ def search(
                 address=address,
                 listener=progress,
             )
-        finish(result, as_json)
+        finish(result, words(result), as_json)
 
 
 def make_progress(as_json: bool) -> "Progress":
@@ -116,14 +98,6 @@ def make_progress(as_json: bool) -> "Progress":
         return Silent()
     console = Console()
     return LiveTable(console) if console.is_terminal else Lines()
-
-
-def finish(result: "SearchResult", as_json: bool) -> None:
-    """Say how a search ended, and leave with the exit code that goes with it."""
-    print(json.dumps(result.summary(), indent=2) if as_json else "\n".join(words(result)))
-    for notice in result.notices:
-        print(f"raynas: {notice}", file=sys.stderr)
-    raise typer.Exit(DONE if result.finished else INTERRUPTED)
 
 
 def words(result: "SearchResult") -> list[str]:
@@ -146,7 +120,5 @@ def words(result: "SearchResult") -> list[str]:
     if result.folder is not None:
         lines.append(f"run folder           {result.folder}")
         if not result.finished:
-            lines.append(
-                f"interrupted: carry on with `raynas resume {shlex.quote(str(result.folder))}`"
-            )
+            lines.append(carry_on(result.folder))
     return lines

@@ -1,23 +1,20 @@
 """``raynas supernet``."""
 
-import json
-import shlex
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from raynas.cli.common import (
-    DONE,
-    INTERRUPTED,
+    carry_on,
     duration,
     exit_codes,
+    finish,
     one_config,
     percent,
     warn_if_passing,
 )
-from raynas.cli.search import Address, Config, Json
+from raynas.cli.options import Address, Assignments, Config, Json, Out, Preset, Seed
 from raynas.cli.supernet_progress import make_supernet_progress
 
 if TYPE_CHECKING:
@@ -42,20 +39,14 @@ def supernet(
         str | None, typer.Option(help="perturbation, magnitude, or module:Class of your own.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Length of the search.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Every draw of the run derives from it.")] = None,
-    out: Annotated[
-        str | None,
-        typer.Option(help="Run folder or URI, s3://… (default: a new one below runs/)."),
-    ] = None,
+    seed: Seed = None,
+    out: Out = None,
     workers: Annotated[
         int | None, typer.Option(help="Training workers, each on its share of every batch.")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="A named set of defaults.")] = None,
+    preset: Preset = None,
     address: Address = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any other key: --set training.lr=0.05 (repeatable)."),
-    ] = None,
+    set_: Assignments = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="If --out holds this very run, carry it on.")
     ] = False,
@@ -86,15 +77,7 @@ def supernet(
                 address=address,
                 listener=progress,
             )
-        finish(result, as_json)
-
-
-def finish(result: "SupernetResult", as_json: bool) -> NoReturn:
-    """Say how a run ended, and leave with the exit code that goes with it."""
-    print(json.dumps(result.summary(), indent=2) if as_json else "\n".join(words(result)))
-    for notice in result.notices:
-        print(f"raynas: {notice}", file=sys.stderr)
-    raise typer.Exit(DONE if result.finished else INTERRUPTED)
+        finish(result, words(result), as_json)
 
 
 def words(result: "SupernetResult") -> list[str]:
@@ -113,7 +96,5 @@ def words(result: "SupernetResult") -> list[str]:
         f"run folder           {result.folder}",
     ]
     if not result.finished:
-        lines.append(
-            f"interrupted: carry on with `raynas resume {shlex.quote(str(result.folder))}`"
-        )
+        lines.append(carry_on(result.folder))
     return lines

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from raynas.cli.common import exit_codes
-from raynas.cli.search import Address, Workers, make_progress
+from raynas.cli.options import Address, Assignments, Workers
+from raynas.cli.search import make_progress
 
 app = typer.Typer(help="Tables of measured networks: build, import, look at.", no_args_is_help=True)
 
@@ -22,10 +23,7 @@ def build(
     name: Annotated[str | None, typer.Option(help="The table's name.")] = None,
     workers: Workers = None,
     address: Address = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any other key: --set training.lr=0.05 (repeatable)."),
-    ] = None,
+    set_: Assignments = None,
 ) -> None:
     """Train a random sample of a space in full, and keep every learning curve.
 

@@ -192,12 +192,21 @@ def _digits(value: Any, form: str) -> tuple[str]:
     return (format(float(value), form) if isinstance(value, int | float) else NOTHING,)
 
 
+def _versions(found: Any) -> list[tuple[str, str]]:
+    """Return each library with every version that computed runs; none of older folders."""
+    if not isinstance(found, Mapping):
+        return []
+    lists = {name: value for name, value in found.items() if isinstance(value, list) and value}
+    return [(str(name), listed([str(one) for one in value])) for name, value in lists.items()]
+
+
 def _asked(files: ComparisonFiles) -> Section:
     facts = Facts(
         [
             ("table", str(files.asked["table"])),
             ("methods", listed(files.methods)),
             ("budgets", listed([number(budget) for budget in files.budgets])),
+            *_versions(files.asked.get("versions")),
         ]
     )
     notes = [Prose(str(note)) for note in files.notes]

@@ -214,7 +214,7 @@ class RunFolder:
             "command": sys.argv,
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "versions": {name: installed_version(name) for name in _LIBRARIES},
+            "versions": library_versions(),
             **facts,
         }
         replace_file(self.manifest, json.dumps(manifest, indent=2).encode() + b"\n")
@@ -342,6 +342,11 @@ class RunFolder:
         except OSError:
             return False
         return False
+
+
+def library_versions() -> dict[str, str | None]:
+    """Return the versions of the libraries that decide what a run computes."""
+    return {name: installed_version(name) for name in _LIBRARIES}
 
 
 def installed_version(name: str) -> str | None:

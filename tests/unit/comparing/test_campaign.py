@@ -5,6 +5,7 @@ import json
 import pytest
 
 from raynas import api
+from raynas.comparing import folder
 from raynas.comparing.campaign import Job, Log, run_all
 from raynas.comparing.method import parse_methods
 from raynas.errors import UsageError
@@ -76,6 +77,24 @@ def test_a_folder_goes_on_only_as_what_it_is(tmp_path, file):
     (tmp_path / "d" / "x").touch()
     with pytest.raises(UsageError, match="not empty"):
         api.compare(file, **OPTIONS, out=tmp_path / "d")
+
+
+def test_every_version_that_computed_runs_is_kept(tmp_path, monkeypatch):
+    def asked(ray):
+        libraries = {"raynas": "1.0", "ray": ray, "torch": None}
+        monkeypatch.setattr(folder, "library_versions", lambda: libraries)
+        folder.open_folder(tmp_path / "c", "fashion16", [])
+        return json.loads((tmp_path / "c" / folder.ASKED).read_text())["versions"]
+
+    assert asked("2.60.0") == {"raynas": ["1.0"], "ray": ["2.60.0"], "torch": []}
+    asked("2.61.0")
+    assert asked("2.60.0") == {"raynas": ["1.0"], "ray": ["2.60.0", "2.61.0"], "torch": []}
+    (tmp_path / "c" / folder.ASKED).write_text('{"table": "fashion16", "methods": {}}')
+    assert asked("2.60.0")["ray"] == ["2.60.0"]
+    bad = '{"table": "fashion16", "methods": {}, "versions": [1]}'
+    (tmp_path / "c" / folder.ASKED).write_text(bad)
+    with pytest.raises(UsageError, match="cannot be read"):
+        asked("2.60.0")
 
 
 @pytest.mark.parametrize(

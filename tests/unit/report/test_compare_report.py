@@ -1,5 +1,6 @@
 """The report of a comparison: what `raynas compare` left, in its own numbers."""
 
+import importlib.metadata
 import json
 import shutil
 
@@ -47,6 +48,7 @@ def test_means_regret_and_speedups_are_those_of_the_files(compared, tmp_path):
     for row in summary["means"]:
         if row["budget_epochs"] == 80:
             assert f"{row['method']} {row['regret']:.2f}" in regret_sentence(files)
+    assert importlib.metadata.version("numpy") in page.split('id="provenance"')[1]
     lines = means_figure(files, "m").axes[0].containers
     assert [list(line[0].get_xdata()) for line in lines] == [[40, 80]] * 2
     outline = Outline(page)
