@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 from ray import cloudpickle
+from toys import assert_equal, final_state
 
 from raynas import api
-from raynas.runs.supernet_books import CHECKPOINT, saved_steps, step_name
-from raynas.training.checkpoint import load_checkpoint
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 
@@ -73,26 +72,6 @@ def is_epoch(number):
 def finish(process):
     _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors
-
-
-def assert_equal(one, other):
-    if isinstance(one, torch.Tensor):
-        assert torch.equal(one, other)
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one.keys() - {"time_s"}:
-            assert_equal(one[key], other[key])
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other)
-        for a, b in zip(one, other, strict=True):
-            assert_equal(a, b)
-    else:
-        assert one == other
-
-
-def final_state(folder):
-    checkpoints = folder / "checkpoints"
-    return load_checkpoint(checkpoints / step_name(saved_steps(checkpoints)[-1]) / CHECKPOINT)
 
 
 def here(run):

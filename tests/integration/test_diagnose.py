@@ -8,6 +8,7 @@ from functools import partial
 import pandas as pd
 import pytest
 import torch
+from toys import supernet_config
 from typer.testing import CliRunner
 
 from raynas import api
@@ -18,14 +19,7 @@ from raynas.errors import TrialError, WorkerError
 
 pytestmark = pytest.mark.ray
 
-TOY = {
-    "space": {"name": "nasbench201", "channels": 2, "cells_per_stage": 1},
-    "data": {"name": "digits", "train_size": 60, "valid_size": 20},
-    "method": "drnas",
-    "selection": {"name": "magnitude"},
-    "training": {"epochs": 2, "batch_size": 15, "alpha_lr": 0.1},
-    "checkpoints": {"keep_every": 1},
-}
+TOY = supernet_config(method="drnas", selection="magnitude", training={"alpha_lr": 0.1})
 
 NAMES = "estimation,strength,strength_map,shuffle,curvature,trace,trajectory"
 

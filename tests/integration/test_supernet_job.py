@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import ray
-import torch
 import yaml
+from toys import one_thread as one_thread
+from toys import supernet_config
 from typer.testing import CliRunner
 
 from raynas import api
@@ -27,22 +28,12 @@ from raynas.supernets.workers import Alone
 
 pytestmark = pytest.mark.ray
 
-TOY = {
-    "space": {"name": "nasbench201", "channels": 2, "cells_per_stage": 1},
-    "data": {"name": "digits", "train_size": 64, "valid_size": 20},
-    "method": "darts",
-    "selection": {"name": "perturbation", "tune_epochs": 1, "batch_size": 8},
-    "training": {"epochs": 2, "batch_size": 16, "alpha_lr": 0.01},
-    "resources": {"cpus": 1, "evaluators": 2},
-}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+TOY = supernet_config(
+    data={"name": "digits", "train_size": 64, "valid_size": 20},
+    selection={"name": "perturbation", "tune_epochs": 1, "batch_size": 8},
+    training={"batch_size": 16, "alpha_lr": 0.01},
+    resources={"cpus": 1, "evaluators": 2},
+)
 
 
 # -- evaluators ----------------------------------------------------------------------------------

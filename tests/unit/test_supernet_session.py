@@ -6,34 +6,18 @@ import shutil
 import pandas as pd
 import pytest
 import torch
+from toys import SUPERNET, assert_equal, final_state
+from toys import one_thread as one_thread
 
 import raynas
 from raynas import api
 from raynas.errors import ConfigError, RunFolderError, TrialError
 from raynas.runs.supernet_books import CHECKPOINT, saved_steps
-from raynas.training.checkpoint import load_checkpoint
-
-TOY = {
-    "space": {"name": "nasbench201", "channels": 2, "cells_per_stage": 1},
-    "data": {"name": "digits", "train_size": 60, "valid_size": 20},
-    "method": "darts",
-    "selection": {"name": "perturbation", "tune_epochs": 1, "batch_size": 15},
-    "training": {"epochs": 2, "batch_size": 15},
-    "checkpoints": {"keep_last": 2, "keep_every": 1},
-}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def run(out, listener=None, **changes):
     return api.search_supernet(
-        config={**TOY, **changes}, out=out, engine="local", listener=listener
+        config={**SUPERNET, **changes}, out=out, engine="local", listener=listener
     )
 
 
@@ -54,28 +38,6 @@ class Interrupt:
         if len(log.steps) >= self.steps:
             self.steps = 10**9
             raise KeyboardInterrupt
-
-
-def final_state(folder):
-    checkpoints = folder / "checkpoints"
-    last = saved_steps(checkpoints)[-1]
-    return load_checkpoint(checkpoints / f"step-{last:06d}" / CHECKPOINT)
-
-
-def assert_equal(one, other):
-    if isinstance(one, torch.Tensor):
-        assert torch.equal(one, other)
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            if key != "time_s":
-                assert_equal(one[key], other[key])
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other)
-        for a, b in zip(one, other, strict=True):
-            assert_equal(a, b)
-    else:
-        assert one == other
 
 
 def test_what_a_run_leaves(whole):
@@ -207,13 +169,13 @@ def test_a_checkpoint_of_something_else_is_refused(whole, tmp_path, changes, wor
 
 def test_resume_asks_for_the_same_run(whole):
     folder, result = whole
-    again = api.search_supernet(config=TOY, out=folder, engine="local", resume=True)
+    again = api.search_supernet(config=SUPERNET, out=folder, engine="local", resume=True)
     assert again.finished
     assert again.architecture == result.architecture
     with pytest.raises(RunFolderError, match="seed"):
-        api.search_supernet(config={**TOY, "seed": 3}, out=folder, engine="local", resume=True)
+        api.search_supernet(config={**SUPERNET, "seed": 3}, out=folder, engine="local", resume=True)
     with pytest.raises(RunFolderError, match="another run"):
-        api.search_supernet(config=TOY, out=folder, engine="local")
+        api.search_supernet(config=SUPERNET, out=folder, engine="local")
 
 
 def test_resume_takes_what_goes_with_the_kind_of_run(whole):

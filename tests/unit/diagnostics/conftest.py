@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from toys import one_thread as one_thread
+from toys import supernet_config
 
 from raynas import api
 from raynas.spaces.darts import S2Space
@@ -13,27 +15,12 @@ from raynas.supernets.method import make_method
 from raynas.supernets.training import SupernetTraining
 from raynas.training.data import load_data
 
-TOY = {
-    "space": {"name": "nasbench201", "channels": 2, "cells_per_stage": 1},
-    "data": {"name": "digits", "train_size": 60, "valid_size": 20},
-    "method": "darts",
-    "selection": {"name": "perturbation", "tune_epochs": 1, "batch_size": 15},
-    "training": {"epochs": 3, "batch_size": 15, "alpha_lr": 0.1},
-    "checkpoints": {"keep_last": 2, "keep_every": 1},
-}
+TOY = supernet_config(training={"epochs": 3, "alpha_lr": 0.1})
 
 SPACES = {
     "nasbench201": NasBench201(channels=2, cells_per_stage=1),
     "s2": S2Space(channels=4, layers=3),
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def make_run(folder, **changes):

@@ -4,11 +4,10 @@ One thing is not the paper's: zeros stay zeros, also through a convolution's bat
 add its bias).
 """
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor, nn
+from toys import one_thread as one_thread
 
 SOURCES_OF_NODE = {1: (0,), 2: (0, 1), 3: (0, 1, 2)}
 
@@ -93,11 +92,3 @@ class StraightNetwork(nn.Sequential):
 @pytest.fixture
 def straight() -> type[StraightNetwork]:
     return StraightNetwork
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

@@ -1,11 +1,12 @@
 """Small networks and batches for the proxies' tests, in float64 where formulas are compared."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from toys import one_thread as one_thread
 
 Batch = tuple[Tensor, Tensor]
 
@@ -49,14 +50,6 @@ class Dead(nn.Module):
         x = F.relu(self.norm(self.conv(images)))
         zeros = torch.zeros_like(x) if self.how == "cut" else x * 0.0
         return self.classifier(F.relu(self.hidden(F.relu(zeros).mean(dim=(2, 3)))))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def seeded_network(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from toys import one_thread as one_thread
 
 from raynas.spaces.darts import DartsSpace, S2Space
 from raynas.spaces.nasbench201 import NasBench201
@@ -17,14 +18,6 @@ SPACES = {
     "darts": DartsSpace(channels=4, layers=3, with_none=True),
     "s2": S2Space(channels=4, layers=3),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

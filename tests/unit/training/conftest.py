@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from toys import one_thread as one_thread
 
 from raynas.training.data import load_data
 
@@ -48,11 +49,3 @@ def _same(first, second):
     if isinstance(first, list):
         return len(first) == len(second) and all(map(_same, first, second))
     return first == second
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
