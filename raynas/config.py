@@ -8,7 +8,7 @@ allowed name.
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -118,6 +118,17 @@ def validate(model: type[_Model], value: Mapping[str, Any], where: str = "") -> 
         return model.model_validate(dict(value))
     except ValidationError as error:
         raise ConfigError(where + _first_complaint(model, error)) from None
+
+
+def built(model: type[_Model], given: "Mapping[str, Any] | _Model | None", where: str) -> _Model:
+    """Return options as `model`: those given as one, or built from a mapping (None: defaults).
+
+    Raises:
+        ConfigError: see `validate`.
+    """
+    if isinstance(given, model):
+        return given
+    return validate(model, cast("Mapping[str, Any]", given or {}), where=where)
 
 
 def read_choice(value: Any, where: str) -> Choice:

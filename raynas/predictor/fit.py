@@ -17,50 +17,35 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from torch import Tensor
 
-from raynas.config import Section
 from raynas.networks.seeding import seeded
-from raynas.predictor.ensemble import EnsembleRanker, repeated
 from raynas.predictor.loss import LOSSES, PairBatch
+from raynas.predictor.members import (
+    EnsembleConfig,
+    Member,
+    folds_of,
+    make_members,
+    score,
+    train_members,
+)
 from raynas.predictor.metrics import average_ranks, kendall_tau, spearman
-from raynas.predictor.model import GraphRanker, GraphSet
+from raynas.predictor.model import GraphSet
 from raynas.predictor.pairs import PairKind, PairSet
-from raynas.seeds import derive_rng, derive_seed
+from raynas.seeds import derive_seed
 from raynas.spaces.space import Graph
 
 Scores = NDArray[np.float64]
 
 
-class PredictorConfig(Section):
-    """What the predictor is and how it is fitted.
+class PredictorConfig(EnsembleConfig):
+    """What the predictor is and how it is fitted: as `EnsembleConfig`, and by which loss.
 
     Attributes:
-        hidden: Width of the graph network.
-        layers: GIN layers.
-        directed: Whether what feeds a node and what it feeds are told apart (the published
-            encoder adds both).
-        dropout: Of the readout.
         loss: ``logistic`` (RankNet), ``hinge``, ``mse`` or ``listmle``.
-        lr: Of Adam.
-        weight_decay: Likewise.
-        epochs: At most that many full-batch steps.
-        patience: Steps without a better held-out loss before a member stops.
-        ensemble: Members, each holding out one fold in `folds`.
-        folds: Parts the trained architectures are cut into; one is held out by each member.
     """
 
-    hidden: int = Field(32, ge=1)
-    layers: int = Field(2, ge=1)
-    directed: bool = True
-    dropout: float = Field(0.0, ge=0, lt=1)
     loss: Literal["logistic", "hinge", "mse", "listmle"] = "logistic"
-    lr: float = Field(3e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    epochs: int = Field(150, ge=1)
-    patience: int = Field(25, ge=1)
-    ensemble: int = Field(5, ge=1)
-    folds: int = Field(5, ge=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +87,6 @@ class FitReport:
         }
 
 
-@dataclass(slots=True)
-class _Member:
-    network: GraphRanker
-    held_out: NDArray[np.bool_]
-    epochs: int = 0
-    loss: float = math.nan
-
-
 class RankingPredictor:
     """Scores architectures; higher is better, and only the order counts.
 
@@ -121,7 +98,7 @@ class RankingPredictor:
     def __init__(self, num_labels: int, config: PredictorConfig | None = None) -> None:
         self.num_labels = num_labels
         self.config = config or PredictorConfig()
-        self._members: list[_Member] = []
+        self._members: list[Member] = []
 
     def fit(self, graphs: Sequence[Graph], pairs: PairSet, seed: int) -> FitReport:
         """Fit new members to the pairs.
@@ -133,10 +110,10 @@ class RankingPredictor:
         """
         started = time.perf_counter()
         data = GraphSet.of(graphs, self.config.layers)
-        folds = self._folds(pairs, seed)
-        self._members = self._new_members(pairs, folds, seed)
+        held_out = self._to_hold_out(pairs, seed)
+        self._members = make_members(self.num_labels, self.config, held_out, seed)
         with seeded(derive_seed(seed, "dropout"), torch.device("cpu")):
-            self._descend(data, pairs)
+            self._learn(data, pairs)
         return self._report(data, pairs, time.perf_counter() - started)
 
     def score(self, graphs: GraphSet) -> Scores:
@@ -147,82 +124,43 @@ class RankingPredictor:
     def ranks(self, graphs: GraphSet) -> Scores:
         """Return `M x B`: each member's rank of each graph, from 0 (worst) to 1 (best)."""
         scale = max(1, len(graphs) - 1)
-        scores = (_score(member.network, graphs) for member in self._members)
+        scores = (score(member.network, graphs) for member in self._members)
         return np.stack([average_ranks(score) / scale for score in scores])
 
     def held_out(self) -> NDArray[np.bool_]:
         """Return `M x A`: whether a member held an architecture of the fit out."""
         return np.stack([member.held_out for member in self._members])
 
-    def _folds(self, pairs: PairSet, seed: int) -> NDArray[np.int64] | None:
-        """Return the fold of each architecture, -1 for those never held out; None if too few."""
-        count, folds = pairs.num_trained, self.config.folds
-        if count < 2 * folds:
-            return None
-        fold = np.full(len(pairs.texts), -1)
-        fold[:count] = derive_rng(seed, "folds").permutation(np.arange(count) % folds)
-        return fold
+    def _to_hold_out(self, pairs: PairSet, seed: int) -> list[NDArray[np.bool_]]:
+        """Return for each member a fold of what is trained; nothing if that leaves no pairs."""
+        folds, none = self.config.folds, np.zeros(len(pairs.texts), dtype=bool)
+        fold = np.full(len(pairs.texts), -1)  # of those that are not trained: never held out
+        drawn = folds_of(pairs.num_trained, self.config, seed)
+        if drawn is not None:
+            fold[: pairs.num_trained] = drawn
+        masks = [fold == number % folds for number in range(self.config.ensemble)]
+        return [mask if _divides(mask, pairs) else none for mask in masks]
 
-    def _new_members(
-        self, pairs: PairSet, folds: NDArray[np.int64] | None, seed: int
-    ) -> list[_Member]:
-        config = self.config
-        members = []
-        for number in range(config.ensemble):
-            with seeded(derive_seed(seed, "member", number), torch.device("cpu")):
-                network = GraphRanker(
-                    self.num_labels,
-                    hidden=config.hidden,
-                    num_layers=config.layers,
-                    directed=config.directed,
-                    dropout=config.dropout,
-                )
-            member = _Member(network, np.zeros(len(pairs.texts), dtype=bool))
-            if folds is not None and _divides(folds == number % config.folds, pairs):
-                member.held_out = folds == number % config.folds
-            members.append(member)
-        return members
+    def _learn(self, data: GraphSet, pairs: PairSet) -> None:
+        """Train the members until held-out pairs are ordered no better."""
+        loss_of = LOSSES[self.config.loss]
+        batches = [_batches(member.held_out, pairs) for member in self._members]
 
-    def _descend(self, data: GraphSet, pairs: PairSet) -> None:
-        """Full-batch Adam, all members at once; keep the weights that order held-out pairs best."""
-        config, members = self.config, self._members
-        ensemble = EnsembleRanker([member.network for member in members])
-        graphs = repeated(data, len(members), self.num_labels)
-        loss_of = LOSSES[config.loss]
-        batches = [_batches(member.held_out, pairs) for member in members]
-        optimizer = torch.optim.Adam(
-            ensemble.parameters(), lr=config.lr, weight_decay=config.weight_decay
-        )
-        best = [math.inf] * len(members)
-        kept = ensemble.flat.detach().clone()
-        for epoch in range(1, config.epochs + 1):
-            optimizer.zero_grad(set_to_none=True)
-            scores = ensemble(graphs)
+        def step(scores: Tensor, running: Sequence[int]) -> tuple[Tensor, list[float]]:
             losses = [loss_of(s, learnt) for s, (learnt, _) in zip(scores, batches, strict=True)]
-            torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
-            # The scores before this step are free; the held-out loss is judged on them.
-            running = False
-            for number, member in enumerate(members):
-                if epoch > member.epochs + config.patience:
-                    continue
-                running, checked = True, batches[number][1]
-                judged = losses[number] if checked is None else loss_of(scores[number], checked)
-                value = float(judged.detach())
-                if value < best[number] - 1e-6:
-                    best[number], member.epochs = value, epoch
-                    member.loss = float(losses[number].detach())
-                    kept[number] = ensemble.flat.detach()[number]
-            if not running:
-                break
-            optimizer.step()
-        for member, row in zip(members, kept, strict=True):
-            ensemble.load_into(member.network, row)
-            member.network.eval()
+            judged = []
+            for number in running:
+                checked = batches[number][1]
+                loss = losses[number] if checked is None else loss_of(scores[number], checked)
+                judged.append(float(loss.detach()))
+            return torch.stack(losses), judged
+
+        train_members(self._members, self.config, data, self.num_labels, step)
 
     def _report(self, data: GraphSet, pairs: PairSet, fit_s: float) -> FitReport:
         scores = np.full((len(self._members), len(pairs.texts)), np.nan)
         for row, member in enumerate(self._members):
-            scores[row, member.held_out] = _score(member.network, data)[member.held_out]
+            scores[row, member.held_out] = score(member.network, data)[member.held_out]
         tau, rho = _within_levels(scores, pairs)
         right, cross = _pairs_right(scores, pairs)
         return FitReport(
@@ -254,12 +192,6 @@ def _batches(held_out: NDArray[np.bool_], pairs: PairSet) -> tuple[PairBatch, Pa
     outside = held_out[pairs.winner] | held_out[pairs.loser]
     measured = np.isin(pairs.kind, (PairKind.SAME_LEVEL, PairKind.CROSS_LEVEL))
     return PairBatch.of(pairs.select(~outside)), PairBatch.of(pairs.select(outside & measured))
-
-
-@torch.no_grad()
-def _score(network: GraphRanker, graphs: GraphSet) -> Scores:
-    scores: Scores = network.eval()(graphs).double().numpy()
-    return scores
 
 
 def _within_levels(scores: Scores, pairs: PairSet) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raynas.config import validate
+from raynas.config import built
 from raynas.predictor.autoencoder import (
     AutoencoderConfig,
     DenseGraphs,
@@ -90,16 +90,8 @@ class Arch2VecProposer(LearningProposer[Embedded]):
         super().__init__(
             space, min_trained=min_trained, max_listed=max_listed, sample_size=sample_size
         )
-        self._autoencoder_config = (
-            autoencoder
-            if isinstance(autoencoder, AutoencoderConfig)
-            else validate(AutoencoderConfig, autoencoder or {}, where="proposer.autoencoder.")
-        )
-        self._regression_config = (
-            regression
-            if isinstance(regression, DngoConfig)
-            else validate(DngoConfig, regression or {}, where="proposer.regression.")
-        )
+        self._autoencoder_config = built(AutoencoderConfig, autoencoder, "proposer.autoencoder.")
+        self._regression_config = built(DngoConfig, regression, "proposer.regression.")
         self._network: GraphAutoencoder | None = None
 
     def __getstate__(self) -> dict[str, Any]:

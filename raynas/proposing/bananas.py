@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from raynas.config import validate
+from raynas.config import built
 from raynas.errors import ConfigError
 from raynas.predictor.mlp import MlpConfig, MlpEnsemble
 from raynas.proposing.learning import Candidates, LearningProposer, Scores, Trained, at_least
@@ -83,11 +83,7 @@ class BananasProposer(LearningProposer[Bits]):
         if path_bits is not None:
             at_least("path_bits", path_bits, 1)
         self._paths: HasPaths = space
-        self._config = (
-            predictor
-            if isinstance(predictor, MlpConfig)
-            else validate(MlpConfig, predictor or {}, where="proposer.predictor.")
-        )
+        self._config = built(MlpConfig, predictor, "proposer.predictor.")
         self._mutations_only = candidates == "mutations"
         self._num_candidates = num_candidates
         self._per_parent = per_parent

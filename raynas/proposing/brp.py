@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from raynas.config import validate
+from raynas.config import built
 from raynas.errors import ConfigError
 from raynas.predictor.gcn import BinaryPredictor, FlowSet, GcnConfig
 from raynas.proposing.learning import Candidates, LearningProposer, Scores, Trained
@@ -56,11 +56,7 @@ class BrpProposer(LearningProposer[FlowSet]):
         if not 0 <= exploration <= 1:
             raise ConfigError(f"proposer.exploration: {exploration:g} must lie in [0, 1]")
         self._exploration = exploration
-        self._config = (
-            predictor
-            if isinstance(predictor, GcnConfig)
-            else validate(GcnConfig, predictor or {}, where="proposer.predictor.")
-        )
+        self._config = built(GcnConfig, predictor, "proposer.predictor.")
 
     def _encode(self, architectures: Sequence[Architecture]) -> FlowSet:
         graphs = [self._space.graph(architecture) for architecture in architectures]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from raynas.config import validate
+from raynas.config import built
 from raynas.predictor.model import GraphSet
 from raynas.predictor.regression import AccuracyRegressor, RegressionConfig
 from raynas.proposing.learning import Candidates, LearningProposer, Scores, Trained
@@ -44,11 +44,7 @@ class GinProposer(LearningProposer[GraphSet]):
         super().__init__(
             space, min_trained=min_trained, max_listed=max_listed, sample_size=sample_size
         )
-        self._config = (
-            predictor
-            if isinstance(predictor, RegressionConfig)
-            else validate(RegressionConfig, predictor or {}, where="proposer.predictor.")
-        )
+        self._config = built(RegressionConfig, predictor, "proposer.predictor.")
 
     def _encode(self, architectures: Sequence[Architecture]) -> GraphSet:
         graphs = [self._space.graph(architecture) for architecture in architectures]

@@ -27,7 +27,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from raynas.config import validate
+from raynas.config import built
 from raynas.errors import ConfigError
 from raynas.predictor.fit import PredictorConfig, RankingPredictor
 from raynas.predictor.metrics import average_ranks
@@ -94,8 +94,8 @@ class RankingProposer(Proposer):
         if not 0 <= exploration <= 1:
             raise ConfigError(f"proposer.exploration: {exploration:g} must lie in [0, 1]")
         self._space = space
-        self._predictor_config = _config(PredictorConfig, predictor, "proposer.predictor.")
-        self._pair_config = _config(PairConfig, pairs, "proposer.pairs.")
+        self._predictor_config = built(PredictorConfig, predictor, "proposer.predictor.")
+        self._pair_config = built(PairConfig, pairs, "proposer.pairs.")
         self._min_trained = max(2, min_trained)
         self._exploration = exploration
         self._max_listed = max_listed
@@ -285,7 +285,3 @@ def _best_texts(pairs: PairSet) -> list[str]:
     trained = range(pairs.num_trained)
     order = sorted(trained, key=lambda i: (-pairs.levels[i], -pairs.accuracy[i]))
     return [pairs.texts[i] for i in order[:_MUTATED]]
-
-
-def _config(model: Any, given: Any, where: str) -> Any:
-    return given if isinstance(given, model) else validate(model, given or {}, where=where)
