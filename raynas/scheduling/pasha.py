@@ -9,17 +9,11 @@ levels there is nothing to grow, and it is ASHA.
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from raynas.errors import ConfigError
 from raynas.scheduling.asha import AshaPolicy
 from raynas.scheduling.budget import Budget
-from raynas.scheduling.candidate import Candidate
 from raynas.scheduling.pool import Pool
-
-_NOISE_PERCENTILE = 90
-"""The paper's N."""
+from raynas.scheduling.soft_ranking import SoftRanking
 
 
 class PashaPolicy(AshaPolicy):
@@ -71,8 +65,7 @@ class PashaPolicy(AshaPolicy):
         if epsilon is not None and not 0 <= epsilon < 1:
             raise ConfigError(f"epsilon: {epsilon:g} must be an accuracy from 0 to below 1")
         self.epsilon = epsilon
-        # A cache, not state: whether the rankings agreed when this was what the pool held.
-        self._agreed: tuple[Pool, list[int], bool] | None = None
+        self._ranking: SoftRanking | None = None  # a cache, not state
 
     def _top(self, pool: Pool) -> int:
         top = 2
@@ -84,73 +77,6 @@ class PashaPolicy(AshaPolicy):
         return min(top, pool.num_levels)
 
     def _rankings_agree(self, pool: Pool, top: int) -> bool:
-        # Who has finished levels 2 to the top decides, and nobody else.
-        facts = [top, *pool.population()[1:top]]
-        if self._agreed is None or self._agreed[0] is not pool or self._agreed[1] != facts:
-            self._agreed = pool, facts, self._compare(pool, top)
-        return self._agreed[2]
-
-    def _compare(self, pool: Pool, top: int) -> bool:
-        upper = _finishers(pool, top)
-        upper.sort(key=lambda c: c.rank_key(top))
-        lower = sorted(upper, key=lambda c: c.rank_key(top - 1))
-        shift = max(
-            (
-                abs(here.level_accuracy[top - 2] - there.level_accuracy[top - 2])
-                for here, there in zip(upper, lower, strict=True)
-            ),
-            default=0.0,
-        )
-        return shift == 0 or shift <= self._noise(pool, top)
-
-    def _noise(self, pool: Pool, top: int) -> float:
-        if self.epsilon is not None:
-            return self.epsilon
-        for level in range(top, 1, -1):
-            distances = crossing_distances(learning_curves(pool, level))
-            if len(distances):
-                return float(np.percentile(distances, _NOISE_PERCENTILE))
-        return 0.0
-
-
-def learning_curves(pool: Pool, level: int) -> NDArray[np.float64]:
-    """Return the accuracies of those that reached `level`, up to its last epoch.
-
-    Returns:
-        ``(candidates, epochs)``, of the epochs that every one of them reported.
-    """
-    finishers = _finishers(pool, level)
-    last = pool.epochs_per_level[level - 1]
-    if not finishers:
-        return np.empty((0, 0))
-    common = set.intersection(*(set(candidate.metrics) for candidate in finishers))
-    epochs = sorted(epoch for epoch in common if epoch <= last)
-    return np.array([[c.metrics[epoch]["accuracy"] for epoch in epochs] for c in finishers])
-
-
-def crossing_distances(curves: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the last distance of each pair of curves that crossed and crossed back.
-
-    The better of the two at the last epoch was the worse at an earlier one, and the better again
-    at one before that: which of them is better is then taken for noise.
-
-    Args:
-        curves: ``(candidates, epochs)``.
-    """
-    first, second = np.triu_indices(len(curves), k=1)
-    if not len(first) or curves.shape[1] < 3:
-        return np.empty(0)
-    gaps = curves[first, -1] - curves[second, -1]
-    ends = np.sign(gaps)
-    crossed = np.zeros(len(gaps), dtype=bool)
-    crossed_back = np.zeros(len(gaps), dtype=bool)
-    for epoch in range(curves.shape[1] - 2, -1, -1):
-        signs = np.sign(curves[first, epoch] - curves[second, epoch])
-        crossed_back |= crossed & (signs == ends)
-        crossed |= signs == -ends
-    distances: NDArray[np.float64] = np.abs(gaps[crossed_back & (ends != 0)])
-    return distances
-
-
-def _finishers(pool: Pool, level: int) -> list[Candidate]:
-    return [pool[i] for i in sorted(pool.reached_ids(level))]
+        if self._ranking is None or self._ranking.pool is not pool:
+            self._ranking = SoftRanking(pool, self.epsilon)
+        return self._ranking.agrees(top)

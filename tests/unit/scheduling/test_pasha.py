@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from raynas.errors import ConfigError
 from raynas.scheduling.asha import AshaPolicy
 from raynas.scheduling.budget import Budget
 from raynas.scheduling.events import Newcomer, Proposed, Reported, Started
-from raynas.scheduling.pasha import PashaPolicy, crossing_distances
+from raynas.scheduling.pasha import PashaPolicy
 from raynas.scheduling.pool import Pool
+from raynas.scheduling.soft_ranking import CurvesThatCross, GrowingPercentile
 from raynas.testing import FakeObjective, PolicyContract, run_simulated
 
 LEVELS = (1, 2, 4, 8)
@@ -165,12 +168,37 @@ def test_where_the_top_shows_no_noise_the_level_below_tells():
         ([[0.5, 0.3, 0.6]], []),
     ],
 )
-def test_crossing_distances(curves, distances):
-    assert crossing_distances(np.array(curves)) == pytest.approx(distances)
+def test_distances_of_curves_that_crossed_and_crossed_back(curves, distances):
+    known = CurvesThatCross(len(curves[0]))
+    for curve in curves:
+        known.add(curve)
+    assert known.percentile(50) == (pytest.approx(distances[0]) if distances else None)
 
 
-def test_crossing_distances_of_nothing():
-    assert len(crossing_distances(np.empty((0, 0)))) == 0
+BATCHES = st.lists(st.lists(st.integers(0, 12) | st.floats(0, 1), max_size=9), max_size=25)
+
+
+@given(BATCHES, st.sampled_from([0, 10, 50, 90, 99, 100]), st.sampled_from([0, 0.5, 3]))
+def test_a_growing_percentile_is_numpys(batches, percent, reach):
+    growing, numbers = GrowingPercentile(), []
+    growing._ALL, growing._REACH = 1, reach  # so that few numbers are many
+    assert growing.percentile(percent) is None
+    for batch in batches:
+        growing.add(np.array(batch, dtype=float))
+        numbers += batch
+        if numbers:
+            assert growing.percentile(percent) == np.percentile(numbers, percent)
+
+
+def test_the_window_of_a_percentile_stays_small():
+    rng, growing = np.random.default_rng(0), GrowingPercentile()
+    largest = 0
+    for _ in range(2000):
+        growing.add(rng.random(40))
+        growing.percentile(90)
+        largest = max(largest, len(growing._window))
+    assert growing._size == 80_000
+    assert largest <= 4000
 
 
 @pytest.mark.parametrize("levels", [(3,), (3, 5)])
