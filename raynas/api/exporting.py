@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raynas.errors import ConfigError, RunFolderError, nearest
+from raynas.runs.folder import replace_file
 from raynas.runs.remote import pushed
 from raynas.storage import Location, location
 
@@ -79,7 +80,7 @@ def export(
         files, difference = _write(loaded, format, notes, folder)
         names = card.files_beside(folder, files, card.weights_id(loaded))
         text = card.model_card(loaded, manifest, config, card.latencies(loaded), names)
-        (folder / card.CARD).write_text(text)
+        replace_file(folder / card.CARD, text.encode())
     return Export(tuple(place / name for name in (*(f.name for f in files), card.CARD)), difference)
 
 
@@ -91,6 +92,8 @@ def _write(
 
     target = folder / ("network.py" if format == "source" else f"network.{format}")
     files = [target, target.with_suffix(".safetensors")] if format == "source" else [target]
+    for file in files:
+        file.unlink(missing_ok=True)  # else a library writes into whatever else it may name
     try:
         if format == "source":
             difference = python_source.write_source(loaded, target, notes)

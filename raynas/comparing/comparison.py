@@ -22,6 +22,7 @@ from raynas.comparing.statistics import (
     reports_at,
 )
 from raynas.errors import ConfigError
+from raynas.runs.folder import replace_file
 from raynas.tabular.table import AccuracyTable
 
 
@@ -183,7 +184,7 @@ class Comparison:
         for name, rows in (("runs", runs), ("incumbents", steps), ("summary", self.rows())):
             pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
         facts = {"means": self.rows(), "speedups": self.speedups(), "notes": self.table.notes}
-        (folder / "summary.json").write_text(json.dumps(facts, indent=2) + "\n")
+        replace_file(folder / "summary.json", json.dumps(facts, indent=2).encode() + b"\n")
 
     def draw(self, path: Path) -> None:
         """Draw regret against epochs, from the runs at the largest budget.

@@ -7,7 +7,7 @@ from pathlib import Path
 from raynas.comparing.method import Method
 from raynas.errors import RunFolderError
 from raynas.plain import parse_json
-from raynas.runs.folder import library_versions
+from raynas.runs.folder import library_versions, replace_file
 
 ASKED = "comparison.json"
 """What was asked, table and methods; and every version that computed runs of it."""
@@ -59,6 +59,4 @@ def _with_ours(before: Mapping[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _write(path: Path, asked: object) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(asked, indent=2) + "\n")
-    partial.replace(path)
+    replace_file(path, json.dumps(asked, indent=2).encode() + b"\n")

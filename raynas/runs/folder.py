@@ -314,7 +314,7 @@ class RunFolder:
         if self._remote is not None:
             self._remote.begin(fresh=False)
             return
-        file = (self.path / ".lock").open("wb")
+        file = (self.path / ".lock").open("ab")  # truncates nothing, whatever else it may name
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 from raynas.disk import writing
 from raynas.errors import RunFolderError
 from raynas.plain import check_fields, parse_json
+from raynas.runs.folder import replace_file
 from raynas.scheduling.events import Event, event_from_json, event_to_json
 from raynas.scheduling.pool import Pool
 from raynas.storage import Location
@@ -100,12 +101,15 @@ class RecordFile:
     """The writing end of an append-only file of JSON objects.
 
     Args:
-        path: The file; created if missing.
+        path: The file; created if missing. If it has other names (hard links: a backup's, or a
+            stranger's trap) it is copied first: what they name stays as it is.
         size: Bytes to keep of an existing file (what was found whole).
     """
 
     def __init__(self, path: Path, size: int = 0) -> None:
         self._path = path
+        if path.exists() and path.stat().st_nlink > 1:
+            replace_file(path, path.read_bytes()[:size])
         self._file = path.open("ab", buffering=0)  # no line may wait in a buffer
         self._file.truncate(size)
         self._failure: OSError | None = None

@@ -148,7 +148,7 @@ def sole_writer(folder: Location) -> Iterator[Callable[[], object]]:
             lease.release()
         return
     deadline = time.monotonic() + _WAIT_FOR_WRITER_S
-    with (folder / ".writer.lock").open("wb") as file:
+    with (folder / ".writer.lock").open("ab") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

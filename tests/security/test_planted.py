@@ -3,6 +3,7 @@
 import bz2
 import io
 import json
+import os
 import pickle
 import zipfile
 from functools import partial
@@ -382,6 +383,34 @@ def test_a_link_out_of_the_folder_is_refused_and_its_target_untouched(
         assert sorted(outside.rglob("*")) == before
     else:
         assert outside.read_text() == "one line of the user's own\n"
+
+
+@pytest.mark.parametrize("kind", ["search", "supernet", "retrain"])
+def test_a_file_that_has_another_name_outside_is_not_written_into(runs, tmp_path, kind):
+    folder = runs / kind
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    with (folder / "journal.jsonl").open("ab") as journal:
+        journal.write(b'{"torn')  # a resume cuts that off
+    if kind == "retrain":
+        api.export(folder, "source")
+        for path in (folder / "export").iterdir():
+            path.write_text("not what an export writes")
+    if kind == "supernet":  # a finished one's journal is only read
+        manifest = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps({**manifest, "finished": False}))
+    (folder / ".lock").write_text("something")
+    before = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            other = outside / str(len(before))
+            os.link(path, other)
+            before[other] = other.read_bytes()
+    api.resume(folder, engine="local" if kind == "supernet" else None)
+    if kind == "retrain":
+        api.export(folder, "source")
+    assert {other: other.read_bytes() for other in before} == before
+    assert (folder / "journal.jsonl").read_bytes().endswith(b"}\n")
 
 
 def test_a_linked_checkpoint_is_not_loaded(runs, tmp_path, raynas_says):
