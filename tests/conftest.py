@@ -12,6 +12,9 @@ from fault_table import record_fault as record_fault
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray's workers import the module of whatever a test sends them, and what that imports.
+_HERE, _BEFORE = str(Path(__file__).parent), os.environ.get("PYTHONPATH")
+os.environ["PYTHONPATH"] = os.pathsep.join([_HERE, *([_BEFORE] if _BEFORE else [])])
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # In what a shell script starts with `&`, and all that we would start, Ctrl-C is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
