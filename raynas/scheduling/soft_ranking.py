@@ -1,10 +1,8 @@
 """PASHA's question, answered as a pool grows: does longer training still change the ranking?
 
-Bohdal et al., *PASHA*, ICLR 2023: the soft ranking of §4.2, and the estimate of its ε of §4.3. The
-answer is that of the definition over the whole pool; what is kept from one question to the next
+Bohdal et al., *PASHA*, ICLR 2023: the soft ranking, and the estimate of its ε from learning curves.
+The answer is that of the definition over the whole pool; what is kept from one question to the next
 only spares reading it anew, and is made again from any pool.
-
-Shapes: N candidates that reached a level, E epochs of their learning curves, D distances.
 """
 
 import bisect
@@ -136,7 +134,7 @@ class CurvesThatCross:
     one before that: which of them is better is then taken for noise.
 
     Args:
-        num_epochs: E.
+        num_epochs: Accuracies of each.
     """
 
     def __init__(self, num_epochs: int) -> None:
@@ -145,7 +143,7 @@ class CurvesThatCross:
         self._distances = GrowingPercentile()
 
     def add(self, accuracies: Sequence[float]) -> None:
-        """Take in one more curve: its E accuracies."""
+        """Take in one more curve: its accuracies, by epoch."""
         curve = np.asarray(accuracies)
         if len(curve) >= 3:
             self._distances.add(self._to(curve))
