@@ -89,8 +89,7 @@ def diagnose(
         UsageError: an unknown name, a run of another kind, or one that has nothing to diagnose yet.
         RaynasError: a measurement failed; those that are done are kept.
     """
-    if engine not in ("ray", "local"):
-        raise ConfigError(f"engine: {engine!r} must be 'ray' or 'local'")
+    _check_where(engine, workers=workers, gpus=gpus, address=address)
     kind = kind_of(run)
     if kind == "retrain":
         raise ConfigError(f"{run}: is a retrain run; diagnose takes supernet runs and searches")
@@ -123,6 +122,18 @@ def diagnose(
     with mirrored(files / DIAGNOSTICS, folder.location / DIAGNOSTICS):
         diagnosis = session.run(names, skipping=what == "all")
     return replace(diagnosis, folder=folder.location / DIAGNOSTICS)
+
+
+def _check_where(engine: str, **asked: Any) -> None:
+    """Raise `ConfigError` for a place that is none, and for options that it has no use for."""
+    if engine not in ("ray", "local"):
+        raise ConfigError(f"engine: {engine!r} must be 'ray' or 'local'")
+    given = [name for name, value in asked.items() if value is not None]
+    if engine == "local" and given:
+        raise ConfigError(f"{given[0]}: is for Ray, but --local (engine 'local') goes without")
+    for name, least in (("workers", 1), ("gpus", 0)):
+        if asked[name] is not None and not asked[name] >= least:
+            raise ConfigError(f"{name}: {asked[name]:g} must be at least {least}")
 
 
 def _names(what: str | Sequence[str], table: Mapping[str, str], kind: str) -> list[str]:

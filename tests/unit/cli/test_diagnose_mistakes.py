@@ -96,6 +96,15 @@ def test_values_out_of_range(supernet):
     refused(diagnose(supernet, "--oracle-epochs", "0"), "oracle_epochs")
 
 
+def test_a_place_that_is_none(supernet, search):
+    for run in (supernet, search):
+        refused(diagnose(run, "--gpus", "-1"), "gpus: -1 must be at least 0")
+        refused(diagnose(run, "--gpus", "nan"), "gpus: nan must be at least 0")
+        refused(diagnose(run, "--workers", "0"), "workers: 0 must be at least 1")
+        refused(diagnose(run, "--local", "--workers", "2"), "workers: is for Ray, but --local")
+        refused(diagnose(run, "--local", "--gpus", "0.5"), "gpus: is for Ray, but --local")
+
+
 def test_what_says_nothing_of_this_run(supernet):
     refused(diagnose(supernet, "--what", "trace", "--local"), "trace: is for", "drnas")
     refused(diagnose(supernet, "--what", "tuning", "--local"), "no epoch between decisions")
