@@ -65,6 +65,7 @@ class Dispatcher:
         self._started_at = time.monotonic() - search.pool.elapsed_s
         self._trials: dict[int, TuneTrial] = {}
         self._candidates: dict[str, int] = {}
+        self._expected: set[str] = set()
         self._new: deque[Job] = deque()
         self._paused: deque[Job] = deque()
         self._deaths_in_a_row = 0
@@ -108,6 +109,7 @@ class Dispatcher:
         job = self._new.popleft()
         candidate = self.search.pool[job.candidate_id]
         self._candidates[trial_id] = candidate.id
+        self._expected.add(trial_id)
         return TrialConfig(
             candidate_id=candidate.id,
             space=self.search.space.name,
@@ -139,11 +141,26 @@ class Dispatcher:
 
     # -- hearing -------------------------------------------------------------------------------
 
-    def added(self, trial: TuneTrial) -> None:
-        """Hear that Tune made a trial of a config handed out here."""
-        candidate_id = self.candidate_id(trial)
-        self._trials[candidate_id] = trial
-        trial.run_metadata.num_failures = self._deaths[candidate_id]
+    def added(self, trial: TuneTrial) -> bool:
+        """Hear that Tune will start a trial: a new one, or again one whose worker died.
+
+        Returns:
+            Whether it may. Tune starts a trial again also if the worker died while the trial was
+            ending: then its last report has been heard, or another trial has its candidate.
+        """
+        candidate = self.search.pool[self.candidate_id(trial)]
+        if trial.trial_id in self._expected:
+            self._expected.remove(trial.trial_id)
+            self._trials[candidate.id] = trial
+        if self._trials.get(candidate.id) is not trial:
+            return False
+        if candidate.target is None:
+            self._trials.pop(candidate.id)
+            return False
+        if not candidate.running:  # the worker died while a user's scheduler paused it
+            self.search.start(Job(candidate.id, candidate.text, candidate.epochs, candidate.target))
+        trial.run_metadata.num_failures = self._deaths[candidate.id]
+        return True
 
     def resumed(self, trial: TuneTrial) -> None:
         """Hear that a user's scheduler resumes a trial it had paused."""
@@ -157,7 +174,7 @@ class Dispatcher:
         self._tick()
         candidate_id = self.candidate_id(trial)
         if self._trials.get(candidate_id) is not trial:
-            return Decision.STOP  # given up before this came: its successor tells it
+            return Decision.STOP  # given up or done before this came
         if "broken" in result:
             self.error = WorkerError(f"a worker cannot work:\n{result['broken']}")
             return Decision.STOP
@@ -251,7 +268,7 @@ class Dispatcher:
     def ended(self, trial: TuneTrial) -> None:
         """Hear that a user's scheduler ended a trial it had paused."""
         candidate = self.search.pool[self.candidate_id(trial)]
-        if candidate.target is not None:
+        if self._trials.get(candidate.id) is trial and candidate.target is not None:
             self.search.interrupt(candidate.id, owed=False)
 
     def candidate_id(self, trial: TuneTrial) -> int:

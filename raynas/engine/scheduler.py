@@ -3,7 +3,8 @@
 Facts of Ray 2.60 they rest on (`TuneController`): a PENDING trial starts whatever the scheduler
 says, a PAUSED one only when `choose_trial_to_run` returns it; `pause_trial` inside
 `on_trial_result` with NOOP pauses without a checkpoint of Tune's; at `on_trial_error` a trial's
-status is ERROR if it will be *retried* and RUNNING or PENDING if the failure is final.
+status is ERROR if it will be *retried* and RUNNING or PENDING if the failure is final. A retried
+trial comes to `on_trial_add` again, also when it died while Tune saved a checkpoint to end it.
 """
 
 from collections.abc import Callable
@@ -28,7 +29,9 @@ class PolicyScheduler(TrialScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
         """Note which candidate the trial is."""
-        self._dispatcher.added(trial)
+        if not self._dispatcher.added(trial):
+            tune_controller.stop_trial(trial)
+            return
         if not self._warm:
             self._warm = True
             keep_actors(tune_controller, trial, self._capacity())
@@ -79,6 +82,7 @@ class UserScheduler(TrialScheduler):
         super().__init__()
         self._dispatcher = dispatcher
         self._inner = inner
+        self._ended: set[str] = set()
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Give the inner scheduler the metric, unless it has its own."""
@@ -87,7 +91,10 @@ class UserScheduler(TrialScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
         """Note which candidate the trial is."""
-        self._dispatcher.added(trial)
+        if not self._dispatcher.added(trial):
+            self._ended.add(trial.trial_id)  # the inner one knows: it was told of the error
+            tune_controller.stop_trial(trial)
+            return
         self._inner.on_trial_add(tune_controller, trial)
 
     def on_trial_result(
@@ -121,6 +128,8 @@ class UserScheduler(TrialScheduler):
 
     def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
         """Pass it on; the candidate owes nothing any more."""
+        if trial.trial_id in self._ended:
+            return
         self._inner.on_trial_remove(tune_controller, trial)
         self._dispatcher.ended(trial)
 

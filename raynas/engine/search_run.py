@@ -148,6 +148,8 @@ def _fit(
             **as_storage(scratch),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=options.max_worker_deaths),
+            # Ours is written: a worker that died during Tune's would have the trial begin again.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
     try:

@@ -86,6 +86,55 @@ def test_a_trial_given_up_before_it_began_gets_a_new_one(dispatcher, search, beg
     assert dispatcher.error is None
 
 
+REPORT = {"epoch": 1, "accuracy": 0.5, "metrics/accuracy": 0.5, "train_s": 0.0}
+
+
+def test_a_trial_that_died_while_it_ended_does_not_start_again(dispatcher, search, begin):
+    """Its last report is in; Tune, which saves a checkpoint before it ends a trial, retries it."""
+    trial, candidate = begin("one")
+    assert dispatcher.reported(trial, dict(REPORT)) is Decision.PAUSE
+    trial.fails(PROCESS_DIED, 1)
+    dispatcher.died(trial, given_up=False, training=True)
+    assert not dispatcher.added(trial)
+    assert dispatcher.reported(trial, {**REPORT, "epoch": 2}) is Decision.STOP
+    dispatcher.ended(trial)
+    assert (search.pool[candidate].epochs, search.pool[candidate].target) == (1, None)
+    assert dispatcher.error is None
+
+
+def test_a_trial_with_a_successor_does_not_start_again(dispatcher, search, begin):
+    trial, candidate = begin("one")
+    trial.fails(PROCESS_DIED, 1)
+    dispatcher.died(trial, given_up=True, training=False)
+    new, again = begin("two")
+    assert again == candidate
+    assert not dispatcher.added(trial)
+    dispatcher.ended(trial)
+    assert search.pool[candidate].running
+    assert dispatcher.reported(new, dict(REPORT)) is Decision.PAUSE
+
+
+def test_a_trial_that_died_at_work_starts_again(dispatcher, search, begin):
+    trial, candidate = begin("one")
+    trial.fails(PROCESS_DIED, 1)
+    dispatcher.died(trial, given_up=False, training=True)
+    assert dispatcher.added(trial)
+    assert trial.run_metadata.num_failures == 1
+    assert dispatcher.reported(trial, dict(REPORT)) is Decision.PAUSE
+    assert search.pool[candidate].epochs == 1
+
+
+def test_a_trial_that_died_while_it_was_paused_runs_again(dispatcher, search, begin):
+    """A user's scheduler paused it amid its job, and Tune starts it again by itself."""
+    trial, candidate = begin("one")
+    search.interrupt(candidate)
+    trial.fails(PROCESS_DIED, 1)
+    dispatcher.died(trial, given_up=False, training=True)
+    assert dispatcher.added(trial)
+    assert search.pool[candidate].running
+    assert dispatcher.reported(trial, dict(REPORT)) is Decision.PAUSE
+
+
 def test_dying_too_often_is_an_architecture_s_fault(dispatcher, search, begin):
     """Each death is told twice, as Tune does, and counts once; others report in between."""
     trial, candidate = begin("0")
