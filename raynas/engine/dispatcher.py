@@ -158,7 +158,7 @@ class Dispatcher:
             self._trials.pop(candidate.id)
             return False
         if not candidate.running:  # the worker died while a user's scheduler paused it
-            self.search.start(Job(candidate.id, candidate.text, candidate.epochs, candidate.target))
+            self.resumed(trial)
         trial.run_metadata.num_failures = self._deaths[candidate.id]
         return True
 
